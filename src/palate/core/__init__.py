@@ -1,0 +1,57 @@
+"""The nouns that everything is said in, the one protocol, and the errors."""
+
+from palate.core.errors import (
+    ConfigError,
+    DataError,
+    EncoderError,
+    FitDiverged,
+    MethodError,
+    MissingExtra,
+    NotFitted,
+    PalateError,
+    PersonaMismatch,
+    StorageError,
+)
+from palate.core.feedback import Conversation, Feedback, History, Turn, as_conversation
+from palate.core.method import Describes, Generates, Method, Uncertain, Updates, with_roles
+from palate.core.persona import Claim, Persona, Personas, Provenance, Verdict, Verdicts
+from palate.core.population import ROLES, SPLITS, Corpus, Pairs, Population, PopulationBuilder
+from palate.core.query import Queries, Query
+
+__all__ = [
+    "ROLES",
+    "SPLITS",
+    "Claim",
+    "ConfigError",
+    "Conversation",
+    "Corpus",
+    "DataError",
+    "Describes",
+    "EncoderError",
+    "Feedback",
+    "FitDiverged",
+    "Generates",
+    "History",
+    "Method",
+    "MethodError",
+    "MissingExtra",
+    "NotFitted",
+    "Pairs",
+    "PalateError",
+    "Persona",
+    "PersonaMismatch",
+    "Personas",
+    "Population",
+    "PopulationBuilder",
+    "Provenance",
+    "Queries",
+    "Query",
+    "StorageError",
+    "Turn",
+    "Uncertain",
+    "Updates",
+    "Verdict",
+    "Verdicts",
+    "as_conversation",
+    "with_roles",
+]

@@ -1,0 +1,267 @@
+"""The one protocol that every method speaks: fit, adapt, score.
+
+An author writes a dataclass whose fields are the configuration and three hooks:
+
+    _learn(population)            learn what users share; set attributes that end in ``_``
+    _condense(population)         float [users, k]: what is kept of each user
+    _log_odds(vectors, queries)   float [options]: scores, comparable inside one query
+
+The base derives single calls, saving and loading, and the checks.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from palate.core.errors import ConfigError, FitDiverged, MethodError, NotFitted, PersonaMismatch, StorageError
+from palate.core.feedback import Conversation, Feedback, History
+from palate.core.persona import Claim, Persona, Personas
+from palate.core.population import Population
+from palate.core.query import Queries, Query
+
+__all__ = ["Describes", "Generates", "Method", "Uncertain", "Updates", "with_roles"]
+
+Floats = NDArray[np.floating[Any]]
+Words = Callable[[int], tuple[str, tuple[Claim, ...]]]
+
+
+class Method(ABC):
+    """A way to learn tastes. Subclasses are dataclasses; see the module's text for the hooks.
+
+    Class attributes:
+        name: What the catalogue calls it.
+        paper: The source, for people.
+        version: Raise it when a change alters the numbers; saved runs and caches depend on it.
+        personal: False for the controls, whose personas hold nothing about a user.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    personal: ClassVar[bool] = True
+
+    # ---- what authors write -------------------------------------------------------------------
+
+    @abstractmethod
+    def _learn(self, population: Population) -> None:
+        """Learn what users share; choose settings on the population's validation users."""
+
+    @abstractmethod
+    def _condense(self, population: Population) -> Floats:
+        """Return float [users, k]: what is kept of each user; an empty history gives the average."""
+
+    @abstractmethod
+    def _log_odds(self, vectors: Floats, queries: Queries) -> Floats:
+        """Return float [options]: scores; ``vectors`` is float [personas, k], average users filled in."""
+
+    def _words(self, population: Population, vectors: Floats) -> Words | None:
+        """Return what writes user i's text and claims, or None for a method that has no words."""
+        return None
+
+    # ---- what callers use ---------------------------------------------------------------------
+
+    def fit(self, population: Population) -> Self:
+        """Learn what users share.
+
+        Args:
+            population: Training users, and validation users where roles are given. Without roles
+                a fifth of the users is set apart for validation, by the method's seed.
+
+        Returns:
+            The method itself.
+
+        Raises:
+            MethodError: If there is no choice to learn from.
+            FitDiverged: If learning produced numbers that are not finite.
+        """
+        if not len(population.pairs):
+            raise MethodError(f"{self.name} has no choice to learn from: the population's rows are empty")
+        for key in [k for k in vars(self) if k.endswith("_") and not k.startswith("_")]:
+            delattr(self, key)
+        self.__dict__.pop("_cached_fingerprint", None)
+        self._learn(with_roles(population, getattr(self, "seed", 0)))
+        self.fitted_ = True
+        for key, value in self._state().items():
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise FitDiverged(f"{self.name}: {key} is not finite; scale the features or raise the ridge")
+        return self
+
+    def adapt_batch(self, histories: Population | Sequence[History]) -> Personas:
+        """Condense users into personas. Pure: nothing is stored, equal histories give equal personas."""
+        self._check_fitted()
+        people = histories if isinstance(histories, Population) else Population.of(histories)
+        vectors = self._condense(people)
+        known = np.ones(people.n_users, dtype=bool)
+        words = self._words(people, vectors)
+        return Personas(self.name, self.fingerprint, people.users, vectors, known, people, words)
+
+    def adapt(self, history: History) -> Persona:
+        """Condense one user. An empty history gives the average user's persona."""
+        return self.adapt_batch([history])[0]  # type: ignore[no-any-return]
+
+    def score_batch(self, queries: Queries | Sequence[Query]) -> Floats:
+        """Return float64 [options]: log-odds, P(i beats j) = sigmoid(s_i - s_j) inside one query.
+
+        Raises:
+            PersonaMismatch: If another model made a persona's vector.
+        """
+        asked = queries if isinstance(queries, Queries) else Queries.of(queries)
+        return self._log_odds(self._vectors(asked.personas), asked)
+
+    def score(self, persona: Persona, conversation: str | Conversation, responses: Sequence[str]) -> Floats:
+        """Return float64 [responses]: log-odds of each response for this user."""
+        return self.score_batch([Query(persona, conversation, tuple(responses))])
+
+    # ---- configuration and state --------------------------------------------------------------
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The constructor's fields and their values."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+
+    def clone(self, **changes: Any) -> Self:
+        """Return an unfitted copy, with some fields changed.
+
+        Raises:
+            ConfigError: If a field does not exist.
+        """
+        unknown = set(changes) - set(self.config)
+        if unknown:
+            raise ConfigError(f"{self.name} has no field {sorted(unknown)}; it has {sorted(self.config)}")
+        return replace(self, **changes)  # type: ignore[type-var]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of method, configuration and learned state: which model a vector belongs to."""
+        self._check_fitted()
+        if "_cached_fingerprint" not in self.__dict__:
+            h = hashlib.blake2b(digest_size=8)
+            h.update(json.dumps([self.name, self.version, self.config], default=str).encode())
+            for key, value in sorted(self._state().items()):
+                h.update(key.encode())
+                h.update(value.tobytes() if isinstance(value, np.ndarray) else _dump(value))
+            self.__dict__["_cached_fingerprint"] = h.hexdigest()
+        return str(self.__dict__["_cached_fingerprint"])
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``model.json`` and ``state.npz``; :func:`palate.catalogue.load` reads them back."""
+        state = self._state()
+        arrays = {k: v for k, v in state.items() if isinstance(v, np.ndarray)}
+        plain = {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}
+        head = {"method": self.name, "version": self.version, "fingerprint": self.fingerprint}
+        path = Path(folder)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / "model.json").write_bytes(_dump({**head, "config": self.config, "state": plain}))
+            np.savez(path / "state.npz", allow_pickle=False, **arrays)
+        except OSError as error:
+            raise StorageError(f"cannot save the model in {path}: {error}") from error
+        return path
+
+    def restore(self, folder: str | Path, head: Mapping[str, Any]) -> Self:
+        """Take up the state that :meth:`save` wrote into ``folder``; ``head`` is its ``model.json``."""
+        with np.load(Path(folder) / "state.npz", allow_pickle=False) as arrays:
+            self.__dict__.update({key: arrays[key] for key in arrays.files})
+        self.__dict__.update(head["state"])
+        self.__dict__["_cached_fingerprint"] = head["fingerprint"]
+        return self
+
+    def _state(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k.endswith("_") and not k.startswith("_")}
+
+    def _check_fitted(self) -> None:
+        if not getattr(self, "fitted_", False):
+            raise NotFitted(f"{self.name} is not fitted: call fit(population), or load a saved model")
+
+    def _vectors(self, personas: Personas) -> Floats:
+        """Return float [personas, k] with the average user in the place of unknown ones."""
+        self._check_fitted()
+        if personas.model and personas.model != self.fingerprint:
+            raise PersonaMismatch(
+                f"a persona of {personas.method} (model {personas.model}) was given to {self.name} "
+                f"(model {self.fingerprint}); adapt the user again with this model"
+            )
+        if personas.vectors is not None and personas.known.all():
+            return personas.vectors
+        average = self._average_vector()
+        vectors = np.broadcast_to(average, (len(personas), average.shape[-1]))
+        if personas.vectors is None:
+            return vectors
+        if personas.vectors.shape[1] != vectors.shape[1]:
+            raise PersonaMismatch(
+                f"{self.name} keeps {vectors.shape[1]} numbers a user, this persona has "
+                f"{personas.vectors.shape[1]}; adapt the user again with this model"
+            )
+        return np.where(personas.known[:, None], personas.vectors, vectors)
+
+    def _average_vector(self) -> Floats:
+        return self._condense(Population.of([History("")]))
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, default=_plain).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"learned state must be arrays or plain values, got {type(value).__name__}")
+
+
+def with_roles(population: Population, seed: int) -> Population:
+    """Return the population with every user in train or val and every val row in context or target.
+
+    Roles and splits that were given are kept. Without any validation user a fifth of the users
+    (at least one where there are two) is drawn by ``seed``; a validation user without targets has
+    the last 40 % of their rows made targets.
+    """
+    role, split = population.role.copy(), population.split.copy()
+    role[role < 0] = 0
+    if not (role == 1).any() and population.n_users > 1:
+        drawn = np.random.default_rng(seed).permutation(population.n_users)
+        role[drawn[: max(1, population.n_users // 5)]] = 1
+    user, counts = population.row_user, np.diff(population.offsets)
+    has_target = np.bincount(user, weights=split == 1, minlength=population.n_users) > 0
+    bare = (role[user] == 1) & ~has_target[user]
+    split[bare] = (population.rank >= np.ceil(0.6 * counts[user]))[bare]
+    split[split < 0] = 0
+    return replace(population, role=role, split=split)
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A method that can put a persona into words."""
+
+    def describe(self, persona: Persona) -> str:
+        """Return the persona in words."""
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """A method that can answer for a persona."""
+
+    def generate(self, persona: Persona, conversation: str | Conversation) -> str:
+        """Return an answer written for this user."""
+
+
+@runtime_checkable
+class Updates(Protocol):
+    """A method that can take one more choice into a persona without a refit."""
+
+    def update(self, persona: Persona, feedback: Feedback) -> Persona:
+        """Return the persona with one more choice taken into account."""
+
+
+@runtime_checkable
+class Uncertain(Protocol):
+    """A method that says how sure it is."""
+
+    def variance_batch(self, queries: Queries) -> Floats:
+        """Return float64 [queries]: posterior variance of the log-odds of one option over another."""
