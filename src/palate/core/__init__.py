@@ -1,5 +1,6 @@
 """The nouns that everything is said in, the one protocol, and the errors."""
 
+from palate.core.builder import PopulationBuilder
 from palate.core.errors import (
     ConfigError,
     DataError,
@@ -15,7 +16,7 @@ from palate.core.errors import (
 from palate.core.feedback import Conversation, Feedback, History, Turn, as_conversation
 from palate.core.method import Describes, Generates, Method, Uncertain, Updates, with_roles
 from palate.core.persona import Claim, Persona, Personas, Provenance, Verdict, Verdicts
-from palate.core.population import ROLES, SPLITS, Corpus, Pairs, Population, PopulationBuilder
+from palate.core.population import ROLES, SPLITS, Corpus, Pairs, Population
 from palate.core.query import Queries, Query
 
 __all__ = [

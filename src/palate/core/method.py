@@ -100,7 +100,7 @@ class Method(ABC):
         vectors = self._condense(people)
         known = np.ones(people.n_users, dtype=bool)
         words = self._words(people, vectors)
-        return Personas(self.name, self.fingerprint, people.users, vectors, known, people, words)
+        return Personas(self.label, self.fingerprint, people.users, vectors, known, people, words)
 
     def adapt(self, history: History) -> Persona:
         """Condense one user. An empty history gives the average user's persona."""
@@ -118,6 +118,11 @@ class Method(ABC):
     def score(self, persona: Persona, conversation: str | Conversation, responses: Sequence[str]) -> Floats:
         """Return float64 [responses]: log-odds of each response for this user."""
         return self.score_batch([Query(persona, conversation, tuple(responses))])
+
+    @property
+    def label(self) -> str:
+        """What reports and personas call this method: its name, unless it wraps another."""
+        return self.name
 
     # ---- configuration and state --------------------------------------------------------------
 

@@ -5,7 +5,6 @@ for people. Nothing here holds one Python object a user or a choice, except thei
 """
 
 import hashlib
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from palate.core.errors import DataError
 from palate.core.feedback import Conversation, Feedback, History
 
-__all__ = ["ROLES", "SPLITS", "Corpus", "Pairs", "Population", "PopulationBuilder"]
+__all__ = ["ROLES", "SPLITS", "Corpus", "Pairs", "Population"]
 
 Ints = NDArray[np.int64]
 ROLES = ("train", "val", "test")
@@ -131,6 +129,8 @@ class Population:
     @classmethod
     def of(cls, rows: Iterable[Feedback | History]) -> "Population":
         """Build columns from feedback or from whole histories (which may be empty)."""
+        from palate.core.builder import PopulationBuilder
+
         builder = PopulationBuilder()
         for row in rows:
             if isinstance(row, Feedback):
@@ -207,6 +207,25 @@ class Population:
         counts = np.diff(part.offsets)[mask]
         return replace(part, users=self.users[mask], offsets=_offsets(counts), role=self.role[mask])
 
+    def compact(self) -> "Population":
+        """Return the same rows on a corpus of only the texts they use, numbered in order of first use.
+
+        Equal rows then have equal columns and an equal digest, however their texts once arrived.
+        """
+        items, options = _by_first_use(self.options, len(self.corpus))
+        talks, item_talk = _by_first_use(self.corpus.item_conversation[items], len(self.corpus.conversations))
+        texts, item_text = _by_first_use(self.corpus.item_response[items], len(self.corpus.responses))
+        conversations, responses = self.corpus.conversations, self.corpus.responses
+        corpus = Corpus(
+            [conversations[i] for i in talks.tolist()],
+            [responses[i] for i in texts.tolist()],
+            item_talk,
+            item_text,
+        )
+        names = set(self.ids) if self.reasons else set()
+        reasons = {name: reason for name, reason in self.reasons.items() if name in names}
+        return replace(self, corpus=corpus, options=options, reasons=reasons)
+
     def with_role(self, name: str) -> "Population":
         """Return the users of one role: train, val or test."""
         return self.take_users(self.role == ROLES.index(name))
@@ -253,125 +272,19 @@ class Population:
         return h.hexdigest()
 
 
-class PopulationBuilder:
-    """Collects rows one at a time, in any order, into a :class:`Population`.
-
-    Rows of a user may arrive scattered; within a user they are put in time order, rows of equal or
-    unknown time in the order in which they came.
-    """
-
-    def __init__(self) -> None:
-        self._users: dict[str, int] = {}
-        self._conversations: dict[str | Conversation, int] = {}
-        self._responses: dict[str, int] = {}
-        self._items: dict[int, int] = {}
-        self._row_user, self._chosen, self._sizes = array("q"), array("q"), array("q")
-        self._options, self._times, self._split = array("q"), array("d"), array("b")
-        self._ids: list[str] = []
-        self._role: dict[int, int] = {}
-        self._reasons: dict[str, str] = {}
-        self._profiles: dict[str, dict[str, str]] = {}
-
-    def __len__(self) -> int:
-        return len(self._chosen)
-
-    def add_user(self, user: str, profile: Mapping[str, str] | None = None, role: int = -1) -> int:
-        """Make a user known, with or without feedback, and return their number."""
-        number = self._users.setdefault(user, len(self._users))
-        if profile:
-            self._profiles.setdefault(user, {}).update(profile)
-        if role >= 0:
-            self._role[number] = role
-        return number
-
-    def role_of(self, user: str) -> int:
-        """Return the role a user was given so far, or -1."""
-        return self._role.get(self._users.get(user, -1), -1)
-
-    def add(
-        self,
-        user: str,
-        conversation: str | Conversation,
-        responses: Sequence[str],
-        chosen: int,
-        *,
-        id: str = "",
-        time: float = float("nan"),
-        split: int = -1,
-        reason: str | None = None,
-    ) -> None:
-        """Add one choice; ``chosen`` is -1 for a tie. The caller has checked the values."""
-        talk = self._conversations.setdefault(conversation, len(self._conversations)) << 32
-        for response in responses:
-            item = talk | self._responses.setdefault(response, len(self._responses))
-            self._options.append(self._items.setdefault(item, len(self._items)))
-        name = id or f"row-{len(self._ids) + 1}"
-        self._row_user.append(self._users.setdefault(user, len(self._users)))
-        self._chosen.append(chosen)
-        self._sizes.append(len(responses))
-        self._times.append(time)
-        self._split.append(split)
-        self._ids.append(name)
-        if reason:
-            self._reasons[name] = reason
-
-    def add_feedback(self, row: Feedback) -> None:
-        """Add one observation."""
-        self.add(
-            row.user,
-            row.conversation,
-            row.responses,
-            -1 if row.chosen is None else row.chosen,
-            id=row.id,
-            time=float("nan") if row.time is None else row.time,
-            reason=row.reason,
-        )
-
-    def build(self) -> Population:
-        """Return the columns. The builder is spent: it gives its texts away."""
-        if len(set(self._ids)) < len(self._ids):
-            raise DataError("two rows have the same id; ids name a choice in personas, so they must differ")
-        n_users = len(self._users)
-        row_user, times = np.frombuffer(self._row_user, np.int64), np.frombuffer(self._times, np.float64)
-        order = np.lexsort((np.where(np.isnan(times), np.inf, times), row_user))
-        sizes = np.frombuffer(self._sizes, np.int64)
-        ids = np.empty(len(self._ids), dtype=object)
-        ids[:] = self._ids
-        users = np.empty(n_users, dtype=object)
-        users[:] = list(self._users)
-        role = np.full(n_users, -1, np.int8)
-        role[list(self._role)] = list(self._role.values())
-        unsorted = Population(
-            corpus=self._corpus(),
-            users=users,
-            offsets=np.array([0] * n_users + [len(self._ids)]) if n_users else np.zeros(1, np.int64),
-            options=np.frombuffer(self._options, np.int64),
-            option_offsets=_offsets(sizes),
-            chosen=np.frombuffer(self._chosen, np.int64),
-            times=times,
-            ids=ids,
-            role=role,
-            split=np.frombuffer(self._split, np.int8),
-            reasons=self._reasons,
-            profiles=self._profiles,
-        )
-        object.__setattr__(unsorted, "row_user", row_user)
-        return unsorted.take_rows(order)
-
-    def _corpus(self) -> Corpus:
-        keys = np.fromiter(self._items, np.int64, len(self._items))
-        talks = [(_one_turn(c) if isinstance(c, str) else c) for c in self._conversations]
-        return Corpus(talks, list(self._responses), keys >> 32, keys & 0xFFFFFFFF)
-
-
-def _one_turn(prompt: str) -> Conversation:
-    from palate.core.feedback import as_conversation
-
-    return as_conversation(prompt)
-
-
 def _offsets(sizes: ArrayLike) -> Ints:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def _by_first_use(numbers: Ints, size: int) -> tuple[Ints, Ints]:
+    """Return the numbers below ``size`` in order of first use, and ``numbers`` renumbered so."""
+    first = np.full(size, -1, np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]
+    used = np.flatnonzero(first >= 0)
+    used = used[np.argsort(first[used])]
+    renumbered = np.empty(size, np.int64)
+    renumbered[used] = np.arange(len(used))
+    return used, renumbered[numbers]
 
 
 def _with_ties_among_the_rest(population: Population, pairs: Pairs, sizes: Ints) -> Pairs:

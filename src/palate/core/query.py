@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from palate.core.builder import PopulationBuilder
 from palate.core.errors import DataError
 from palate.core.feedback import Conversation, as_conversation
 from palate.core.persona import Persona, Personas
-from palate.core.population import Corpus, Pairs, PopulationBuilder
+from palate.core.population import Corpus, Pairs
 
 __all__ = ["Queries", "Query"]
 

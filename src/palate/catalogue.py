@@ -1,0 +1,110 @@
+"""A method's name to its class, imported on first use; methods of other packages join by entry point.
+
+A package adds its own with, in its ``pyproject.toml``:
+
+    [project.entry-points."palate.methods"]
+    my-method = "my_package.my_module:MyMethod"
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from palate.core import ConfigError, Method, StorageError
+
+__all__ = ["build", "find", "load", "names"]
+
+_OURS = {
+    "random": "palate.reward.bt:Random",
+    "pooled": "palate.reward.bt:Pooled",
+    "individual": "palate.reward.bt:Individual",
+    "conditional": "palate.reward.bt:Conditional",
+    "similar-user": "palate.reward.similar:SimilarUser",
+    "lore": "palate.reward.lore:LoRe",
+    "mixed": "palate.reward.mixed:Mixed",
+    "style": "palate.persona.style:Style",
+}
+
+
+@lru_cache(maxsize=1)
+def _known() -> dict[str, str]:
+    outside = {entry.name: entry.value for entry in entry_points(group="palate.methods")}
+    return {**outside, **_OURS}
+
+
+def names() -> list[str]:
+    """Return the names of all registered methods.
+
+    >>> "mixed" in names()
+    True
+    """
+    return list(_OURS) + sorted(set(_known()) - set(_OURS))
+
+
+def find(name: str) -> type[Method]:
+    """Return a method's class.
+
+    Raises:
+        ConfigError: If no method has that name.
+    """
+    known = _known()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"there is no method {name!r}{hint} Known: {', '.join(names())}")
+    module, _, attribute = known[name].partition(":")
+    return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+
+
+def build(name: str, fields: Mapping[str, Any] | None = None, **common: Any) -> Method:
+    """Make a method from its name and fields; ``common`` fields are set only where the method has them.
+
+    Raises:
+        ConfigError: If the name or a field does not exist.
+
+    >>> build("mixed", {"rank": 2}, encoder="lexical").rank
+    2
+    """
+    cls = find(name)
+    has = set(getattr(cls, "__dataclass_fields__", {}))
+    unknown = set(fields or {}) - has
+    if unknown:
+        raise ConfigError(
+            f"{name} has no field {sorted(unknown)}; it has {sorted(f for f in has if f[0] != '_')}"
+        )
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in (fields or {}).items()}
+    return cls(**{**{k: v for k, v in common.items() if k in has}, **given})
+
+
+def load(folder: str | Path) -> Method:
+    """Read a model that ``Method.save`` wrote.
+
+    Raises:
+        StorageError: If the folder holds no model, or one of another version.
+    """
+    path = Path(folder)
+    try:
+        head = json.loads((path / "model.json").read_text(encoding="utf-8"))
+        method = _empty(path, head)
+        if head["version"] != method.version:
+            raise StorageError(
+                f"{path} was saved by version {head['version']} of {head['method']}, this is version "
+                f"{method.version}: fit it again with `palate fit`"
+            )
+        return method.restore(path, head)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StorageError(f"{path} holds no model that `palate fit` wrote: {error}") from error
+
+
+def _empty(path: Path, head: Mapping[str, Any]) -> Method:
+    if head["method"] == "gate":
+        from palate.gate import Gate
+
+        inner = {key: load(path / key) for key in ("method", "control")}
+        return Gate(**inner, folds=head["config"]["folds"])
+    return build(head["method"], head["config"])

@@ -1,0 +1,1 @@
+"""Batched numerics that several families share; nothing here knows of personas or texts."""

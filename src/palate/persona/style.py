@@ -1,0 +1,158 @@
+"""style: a persona in words from axes that a person can read, and the choices that each sentence rests on.
+
+Ours; needs no language model. The ``mixed`` model on the style axes alone: with d_i [14] the axes of
+item i (length, structure, formality, ...),
+
+    r_u(i) = sum_j (b_j + s_j v_uj) d_ij,    v_u ~ N(0, I),    b ~ N(0, shared^2 / 14 I)
+
+b is what people share, s_j how far they differ on axis j (learned by variational EM), v_u the user, by a
+batched Laplace posterior. A user's taste on axis j is b_j + s_j E[v_uj], in log-odds per unit of the
+axis, with variance Var(b_j) + s_j^2 Var(v_uj). A sentence is written only where its 95 % interval
+excludes zero; it tells the strength, the interval, what people prefer on average, and how many of the
+user's choices that differ on the axis agree.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from palate.models.features import embed
+from scipy.special import expit
+
+from palate.core import Claim, Corpus, Method, Persona, Population, Queries
+from palate.models.style import STYLE_AXES
+from palate.numerics.design import Design, log_loss, mean_by
+from palate.numerics.laplace import UserPairs, posterior
+from palate.numerics.mixed_effects import Scales, fit_mixed_effects
+
+__all__ = ["Style"]
+
+Floats = NDArray[np.floating[Any]]
+_SIDES = 1.96  # half-width of a 95 % interval, in standard deviations
+_DIFFERS = 0.25  # a choice speaks of an axis when its options differ by at least this much of a unit
+
+
+@dataclass(kw_only=True, eq=False)
+class Style(Method):
+    """A readable persona: taste on interpretable axes of style.
+
+    Args:
+        shareds: Prior scales of what people share, tried on validation users.
+        rounds: Rounds of variational EM.
+        seed: Kept for the protocol; nothing here is random.
+    """
+
+    name: ClassVar[str] = "style"
+    paper: ClassVar[str] = "ours: interpretable mixed effects"
+    shareds: tuple[float, ...] = (0.5, 1.0, 2.0)
+    rounds: int = 12
+    seed: int = 0
+
+    def _learn(self, population: Population) -> None:
+        axes = _axes(population.corpus)
+        train, validation = population.with_role("train"), population.with_role("val")
+        context, target = validation.with_split("context"), validation.with_split("target").pairs
+        design = Design.of(train.pairs, train.n_users)
+        used, best = axes[design.items], np.inf
+        for shared in self.shareds:
+            scaled = used / np.sqrt(used.shape[1])
+            model = fit_mixed_effects(scaled, used, design, Scales(shared, 1.0, 0), rounds=self.rounds)
+            shared_taste, spread = model.w / np.sqrt(used.shape[1]), model.spread
+            taste = _believe(axes, shared_taste, spread, context)[:, : len(spread)] * spread + shared_taste
+            d = np.einsum("ij,ij->i", axes[target.winner] - axes[target.loser], taste[target.user])
+            losses = mean_by(target.user, log_loss(d, target.target), validation.n_users)
+            loss = float(np.nanmean(losses)) if len(target) else 0.0
+            if loss < best:
+                best, self.shared_, self.spread_, self.scale_ = loss, shared_taste, spread, float(shared)
+        self.shared_variance_ = self._certainty(used, design)
+
+    def _certainty(self, used: Floats, design: Design) -> Floats:
+        """Return float64 [axes]: the Laplace variance of what people share."""
+        difference = used[design.winner] - used[design.loser]
+        p = expit(difference @ self.shared_)
+        precision = difference.T @ ((p * (1 - p))[:, None] * difference)
+        precision[np.diag_indices_from(precision)] += used.shape[1] / self.scale_**2
+        return np.array(np.diag(np.linalg.inv(precision)))
+
+    def _condense(self, population: Population) -> Floats:
+        """Return float64 [users, 28]: mean, then variance, of v_u."""
+        return _believe(_axes(population.corpus), self.shared_, self.spread_, population)
+
+    def _log_odds(self, vectors: Floats, queries: Queries) -> Floats:
+        axes = _axes(queries.corpus)[queries.options]
+        taste = self._taste(vectors)[0][queries.who[queries.option_query]]
+        return np.asarray(np.einsum("ij,ij->i", axes, taste))
+
+    def _taste(self, vectors: Floats) -> tuple[Floats, Floats]:
+        """Return taste [users, axes] in log-odds per unit, and its variance."""
+        mean, variance = np.split(vectors, 2, axis=1)
+        return self.shared_ + self.spread_ * mean, self.shared_variance_ + self.spread_**2 * variance
+
+    def _words(self, population: Population, vectors: Floats) -> Any:
+        taste, variance = self._taste(vectors)
+        half = _SIDES * np.sqrt(variance)
+
+        def write(user: int) -> tuple[str, tuple[Claim, ...]]:
+            shown = np.flatnonzero(np.abs(taste[user]) > half[user])
+            shown = shown[np.argsort(-np.abs(taste[user, shown]), kind="stable")]
+            evidence = _evidence(population, user)
+            claims = tuple(self._claim(j, taste[user, j], half[user, j], *evidence) for j in shown.tolist())
+            if not claims:
+                n = int(population.offsets[user + 1] - population.offsets[user])
+                return f"No preference of style is evident from {n} choices.", ()
+            return "\n".join(claim.text for claim in claims), claims
+
+        return write
+
+    def _claim(self, j: int, taste: float, half: float, ids: NDArray[np.object_], gap: Floats) -> Claim:
+        axis, sign = STYLE_AXES[j], 1.0 if taste > 0 else -1.0
+        speaks = np.abs(gap[:, j]) >= _DIFFERS
+        agrees = speaks & (gap[:, j] * sign > 0)
+        average = sign * float(self.shared_[j])
+        unit = axis.unit if sign > 0 else _reverse(axis.unit)
+        text = (
+            f"Prefers {axis.high if sign > 0 else axis.low}: {int(agrees.sum())} of {int(speaks.sum())} "
+            f"choices that differ in it, {abs(taste):+.2f} log-odds [{abs(taste) - half:+.2f}, "
+            f"{abs(taste) + half:+.2f}] {unit} (people on average {average:+.2f})."
+        )
+        against = speaks & ~agrees
+        strength = abs(float(taste))
+        return Claim(
+            text, strength, strength - half, strength + half, tuple(ids[agrees]), tuple(ids[against])
+        )
+
+    def describe(self, persona: Persona) -> str:
+        """Return the persona's sentences, or what people prefer on average for an average user."""
+        if persona.text is not None:
+            return persona.text
+        taste, variance = self._taste(self._average_vector())
+        shown = np.flatnonzero(np.abs(taste[0]) > _SIDES * np.sqrt(variance[0]))
+        told = [STYLE_AXES[j].high if taste[0, j] > 0 else STYLE_AXES[j].low for j in shown]
+        return "People on average prefer " + ", ".join(told) + "." if told else "No preference is evident."
+
+
+def _reverse(unit: str) -> str:
+    return unit.replace("per doubling", "per halving") if "doubling" in unit else unit + " less"
+
+
+def _axes(corpus: Corpus) -> Floats:
+    return np.asarray(embed(corpus, "style"), np.float64)
+
+
+def _believe(axes: Floats, shared: Floats, spread: Floats, population: Population) -> Floats:
+    pairs = population.pairs
+    starts = np.searchsorted(pairs.user, np.arange(population.n_users + 1))
+    table = UserPairs(axes @ shared, axes * spread, pairs.winner, pairs.loser, pairs.target, starts)
+    believed = posterior(table, covariance="diagonal")
+    assert believed.covariance is not None
+    return np.concatenate([believed.mean, believed.covariance], axis=1)
+
+
+def _evidence(population: Population, user: int) -> tuple[NDArray[np.object_], Floats]:
+    """Return ids [pairs] and the difference winner minus loser on each axis [pairs, axes] of one user."""
+    pairs = population.pairs
+    start, stop = np.searchsorted(pairs.user, [user, user + 1])
+    own = pairs.take(np.arange(start, stop)[pairs.target[start:stop] == 1.0])
+    axes = _axes(population.corpus)
+    return population.ids[own.row], axes[own.winner] - axes[own.loser]

@@ -1,0 +1,223 @@
+"""mixed: what all users share, a few directions along which they differ, and how sure it is of each user.
+
+Ours: a hierarchical Bradley-Terry model, fitted by empirical Bayes. Its published relative is crowdGPPL
+(Simpson and Gurevych 2020). For an item i with embedding phi_i and style axes d_i [q]:
+
+    r_u(i) = f_0(i) + sum_k z_uk f_k(i) + sum_j v_uj s_j d_ij,      z_u, v_u ~ N(0, I)
+    f_0 ~ GP(0, shared^2 k),   f_k ~ GP(0, personal^2 k),
+    k = phi.phi' + style.style' + rbf(phi) + rbf(style) + own [same text]
+
+fit     variational EM for each candidate (``numerics/mixed_effects.py``): first without learned
+        directions, over ``shareds``; then with rank 1, 2, ... over ``personals``. Learned directions
+        are admitted only if the best candidate with them beats the best without on validation users
+        by more than one standard error of the users' paired differences. The admitted candidates are
+        averaged, weighted by exp(-users * log-loss), into one model: mean of the means, mean of
+        the covariances, kept to ``rank`` principal directions.
+adapt   Laplace: mean and variance of (z_u, v_u), all users in one batched Newton.
+score   the mean log-odds, divided by sqrt(1 + pi/8 variance): the logistic of it is the probability
+        integrated over what is not known about the user (MacKay 1992).
+
+Where users do not differ the spreads go to zero and directions are refused: it is then a pooled model,
+and nothing is lost. Cost: X [items, m] once; a pass is items x m x (1 + r) + pairs x (1 + r).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from palate.models.features import embed
+
+from palate.core import ConfigError, Corpus, Population, Queries
+from palate.models.encoder import resolve
+from palate.numerics.design import Design
+from palate.numerics.kernel import ItemKernel
+from palate.numerics.laplace import UserPairs, posterior
+from palate.numerics.mixed_effects import MixedEffects, Scales, fit_mixed_effects, merge
+from palate.reward.base import EmbeddingMethod, Validation
+
+__all__ = ["Mixed"]
+
+Floats = NDArray[np.floating[Any]]
+
+
+@dataclass(kw_only=True, eq=False)
+class Mixed(EmbeddingMethod):
+    """Hierarchical Bradley-Terry by empirical Bayes.
+
+    Args:
+        rank: Most learned directions that are kept; 0 keeps the style axes alone.
+        ranks: Numbers of learned directions tried; empty tries none.
+        shareds: Prior scales of what is shared, tried without learned directions.
+        personals: Prior scales of a learned direction tried.
+        length: Length scale of the kernels, relative to the median distance of items.
+        own: Variance of a text's own merit.
+        inducing: Most items that carry the kernel; the most frequent ones are taken.
+        most_pairs: Fit on at most so many pairs, by drawing training users.
+    """
+
+    name: ClassVar[str] = "mixed"
+    paper: ClassVar[str] = "ours; relative: crowdGPPL (Simpson and Gurevych 2020)"
+    rank: int = 8
+    ranks: tuple[int, ...] = (1, 2, 3, 4)
+    shareds: tuple[float, ...] = (0.7, 1.0, 1.5)
+    personals: tuple[float, ...] = (0.5, 1.0)
+    length: float = 0.65
+    own: float = 0.1
+    inducing: int = 1024
+    most_pairs: int = 200_000
+
+    def _learn(self, population: Population) -> None:
+        if self.rank < 0 or not self.shareds or (self.ranks and not self.personals):
+            raise ConfigError(
+                f"mixed: rank={self.rank}, shareds={self.shareds}, personals={self.personals} leave "
+                "nothing to try; use rank >= 0 and at least one scale of each"
+            )
+        train = _sample(population.with_role("train"), self.most_pairs, self.seed)
+        design = Design.of(train.pairs, train.n_users)
+        text, style = self._blocks(population.corpus)
+        used = np.bincount(np.concatenate([design.winner, design.loser]))
+        top = np.sort(design.items[np.argsort(-used, kind="stable")[: self.inducing]])
+        kernel = ItemKernel.over(
+            text[top].astype(np.float64), _scaled(style[top]), length=self.length, own=self.own
+        )
+        self._keep_kernel(kernel)
+        self._choose(population, design, text, style)
+
+    def _choose(self, population: Population, design: Design, text: Floats, style: Floats) -> None:
+        kernel, validation = self._kernel(), Validation.of(population)
+        asked = np.unique(
+            np.concatenate([validation.context.options, validation.target.winner, validation.target.loser])
+        )
+        x, fixed = kernel.features(text[design.items], _scaled(style[design.items])), _fixed(style)
+        probe = (asked, kernel.features(text[asked], _scaled(style[asked])), fixed[asked])
+
+        def tried(scales: Scales, start: Floats | None) -> tuple[MixedEffects, Floats]:
+            model = fit_mixed_effects(x, fixed[design.items], design, scales, start=start, seed=self.seed)
+            return model, _losses(model, validation, len(population.corpus), *probe)
+
+        flat: list[tuple[MixedEffects, Floats]] = []
+        for shared in self.shareds:
+            flat.append(tried(Scales(shared, 1.0, 0), flat[-1][0].w if flat else None))
+        admitted, scale = flat, self.shareds[_lowest(flat)]
+        if self.rank and self.ranks:
+            grid = [Scales(scale, p, r) for r in self.ranks for p in self.personals]
+            personal = [tried(s, flat[_lowest(flat)][0].w) for s in grid]
+            if _evident(personal[_lowest(personal)][1], flat[_lowest(flat)][1]):
+                admitted = flat + personal
+        mean = np.array([losses.mean() if len(losses) else 0.0 for _, losses in admitted])
+        weights = np.exp(-(mean - mean.min()) * max(1, len(admitted[0][1])))
+        model = merge([m for m, _ in admitted], weights, self.rank)
+        self.shared_, self.directions_, self.spread_ = model.w, model.directions, model.spread
+        self.rank_ = int(model.directions.shape[1])
+
+    def _condense(self, population: Population) -> Floats:
+        """Return [users, 2k]: the mean of each user's parameters, then their variances."""
+        offset, g = self._projected(population.corpus)
+        pairs = population.pairs
+        starts = np.searchsorted(pairs.user, np.arange(population.n_users + 1))
+        table = UserPairs(offset, g, pairs.winner, pairs.loser, pairs.target.astype(g.dtype), starts)
+        believed = posterior(table, covariance="diagonal")
+        assert believed.covariance is not None
+        return np.concatenate([believed.mean, believed.covariance], axis=1)
+
+    def _log_odds(self, vectors: Floats, queries: Queries) -> Floats:
+        offset, g = self._projected(queries.corpus)
+        mean, _ = np.split(vectors, 2, axis=1)
+        who, query = queries.who[queries.option_query], queries.option_query
+        scores = offset[queries.options] + np.einsum("ij,ij->i", g[queries.options], mean[who])
+        variance = self._variance(vectors, queries)
+        return np.asarray(queries.centred(scores) / np.sqrt(1.0 + np.pi / 8.0 * variance)[query])
+
+    def variance_batch(self, queries: Queries) -> Floats:
+        """Return float64 [queries]: posterior variance of the log-odds of one option over another."""
+        return self._variance(self._vectors(queries.personas), queries)
+
+    def _variance(self, vectors: Floats, queries: Queries) -> Floats:
+        """Return the variance of a difference of two options, the mean over the query's pairs of options."""
+        _, g = self._projected(queries.corpus)
+        _, variance = np.split(vectors, 2, axis=1)
+        query, rows = queries.option_query, g[queries.options]
+        sizes = np.maximum(np.diff(queries.offsets), 2)
+        starts = queries.offsets[:-1]
+        if not len(starts):
+            return np.zeros(0)
+        mean = np.add.reduceat(rows, starts, axis=0) / sizes[:, None]
+        squares = np.add.reduceat((rows - mean[query]) ** 2, starts, axis=0)
+        return np.asarray(((2.0 / (sizes - 1))[:, None] * squares * variance[queries.who]).sum(1))
+
+    def _projected(self, corpus: Corpus) -> tuple[Floats, Floats]:
+        """Return, for all items of a corpus, what is shared [items] and the directions [items, k]."""
+
+        def make() -> tuple[Floats, Floats]:
+            text, style = self._blocks(corpus)
+            model = MixedEffects(self.shared_, self.directions_, self.spread_)
+            return model.project(self._kernel().features(text, _scaled(style)), _fixed(style))
+
+        return self._remember(corpus, make)  # type: ignore[no-any-return]
+
+    def _blocks(self, corpus: Corpus) -> tuple[Floats, Floats]:
+        """Return the text block of the embeddings [items, d] and the style axes [items, q]."""
+        ranges = dict(resolve(self.encoder).blocks)
+        text = embed(corpus, self.encoder)[:, ranges.get("text", slice(0, 0))]
+        return text, embed(corpus, "style")
+
+    def _keep_kernel(self, kernel: ItemKernel) -> None:
+        self.kernel_text_, self.kernel_style_ = kernel.text, kernel.style
+        self.kernel_factor_, self.kernel_length_ = kernel.factor, float(kernel.length)
+
+    def _kernel(self) -> ItemKernel:
+        return ItemKernel(
+            self.kernel_text_, self.kernel_style_, self.kernel_factor_, self.kernel_length_, self.own
+        )
+
+
+def _scaled(style: Floats) -> Floats:
+    """Give the style axes a norm of about one, as the embeddings have."""
+    return np.asarray(style, np.float64) / np.sqrt(style.shape[1])
+
+
+def _fixed(style: Floats) -> Floats:
+    return np.asarray(style, np.float64)
+
+
+def _sample(population: Population, most_pairs: int, seed: int) -> Population:
+    if len(population.pairs) <= most_pairs:
+        return population
+    drawn = np.random.default_rng(seed).permutation(population.n_users)
+    counts = np.bincount(population.pairs.user, minlength=population.n_users)[drawn]
+    return population.take_users(np.sort(drawn[: max(1, int((np.cumsum(counts) <= most_pairs).sum()))]))
+
+
+def _lowest(candidates: list[tuple[MixedEffects, Floats]]) -> int:
+    return int(np.argmin([losses.mean() if len(losses) else 0.0 for _, losses in candidates]))
+
+
+def _evident(with_directions: Floats, without: Floats) -> bool:
+    """Say whether the users' paired log-losses fell by more than one standard error."""
+    gain = without - with_directions
+    return len(gain) > 1 and bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def _losses(
+    model: MixedEffects,
+    validation: Validation,
+    n_items: int,
+    asked: NDArray[np.int64],
+    features: Floats,
+    fixed: Floats,
+) -> Floats:
+    """Adapt the validation users on their context and return their mean log-losses on the target."""
+    offset, g = model.project(features, fixed)
+    local = np.zeros(n_items, np.int64)
+    local[asked] = np.arange(len(asked))
+    pairs, target = validation.context.pairs, validation.target
+    starts = np.searchsorted(pairs.user, np.arange(validation.context.n_users + 1))
+    table = UserPairs(offset, g, local[pairs.winner], local[pairs.loser], pairs.target, starts)
+    believed = posterior(table, covariance="diagonal")
+    assert believed.covariance is not None
+    win, lose = local[target.winner], local[target.loser]
+    d_g = g[win] - g[lose]
+    mean = offset[win] - offset[lose] + (d_g * believed.mean[target.user]).sum(1)
+    variance = (d_g * d_g * believed.covariance[target.user]).sum(1)
+    return validation.losses_of(mean / np.sqrt(1.0 + np.pi / 8.0 * variance))
