@@ -40,12 +40,14 @@ class Method(ABC):
         paper: The source, for people.
         version: Raise it when a change alters the numbers; saved runs and caches depend on it.
         personal: False for the controls, whose personas hold nothing about a user.
+        seconds_per_10k: Rough seconds of a fit per 10,000 training pairs on two cores, for estimates.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     version: ClassVar[int] = 1
     personal: ClassVar[bool] = True
+    seconds_per_10k: ClassVar[float] = 5.0
 
     # ---- what authors write -------------------------------------------------------------------
 

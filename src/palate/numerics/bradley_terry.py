@@ -13,6 +13,7 @@ from scipy.optimize import minimize
 
 from palate.core import FitDiverged
 from palate.numerics.design import Design, log_loss, loss_slope
+from palate.numerics.threads import one_blas_thread
 
 __all__ = ["descend", "fit_shared"]
 
@@ -25,7 +26,10 @@ def descend(function: Any, start: Floats, steps: int, what: str) -> Floats:
     Raises:
         FitDiverged: If the value is not finite at the end.
     """
-    found = minimize(function, start, jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": 20})
+    with one_blas_thread():
+        found = minimize(
+            function, start, jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": 20}
+        )
     if not np.isfinite(found.fun):
         raise FitDiverged(f"{what} diverged to {found.fun}; scale the features or raise the ridge")
     return np.asarray(found.x)

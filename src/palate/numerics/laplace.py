@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
+from palate.numerics.threads import one_blas_thread
+
 __all__ = ["Covariance", "Posterior", "UserPairs", "linear", "posterior"]
 
 Floats = NDArray[np.floating[Any]]
@@ -110,7 +112,7 @@ def posterior(
         if spread is not None:
             spread[users] = _covariance(jacobian, curvature, covariance)
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         list(pool.map(solve, _chunks(pairs, k)))
     return Posterior(mean, spread)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from palate.models.features import embed
 
 from palate.core import Corpus, Method, Pairs, Population, Queries
+from palate.models.features import embed
 from palate.numerics.design import log_loss, mean_by
 
 __all__ = ["EmbeddingMethod", "Validation", "option_dot"]

@@ -40,6 +40,7 @@ class Random(Method):
     """Knows nothing: every response gets the same score, every pair a probability of one half."""
 
     name: ClassVar[str] = "random"
+    seconds_per_10k: ClassVar[float] = 0.1
     personal: ClassVar[bool] = False
     seed: int = 0
 
@@ -62,6 +63,7 @@ class Pooled(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "pooled"
+    seconds_per_10k: ClassVar[float] = 0.5
     paper: ClassVar[str] = "When Personalization Meets Reality (004), 3.1: vanilla Bradley-Terry"
     personal: ClassVar[bool] = False
     ridges: tuple[float, ...] = RIDGES
@@ -97,6 +99,7 @@ class Individual(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "individual"
+    seconds_per_10k: ClassVar[float] = 0.5
     paper: ClassVar[str] = "When Personalization Meets Reality (004), 3.1: individual reward model"
     ridges: tuple[float, ...] = RIDGES
 
@@ -143,6 +146,7 @@ class Conditional(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "conditional"
+    seconds_per_10k: ClassVar[float] = 15.0
     paper: ClassVar[str] = "When Personalization Meets Reality (004), 3.1: conditional reward model"
     on: Literal["user", "profile"] = "user"
     ridges: tuple[float, ...] = (10.0, 1.0)

@@ -55,6 +55,7 @@ class LoRe(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "lore"
+    seconds_per_10k: ClassVar[float] = 3.0
     paper: ClassVar[str] = "LoRe (Bose et al. 2025), as in POPI (002)"
     ranks: tuple[int, ...] = (2, 4, 8)
     ridges: tuple[float, ...] = (1.0, 0.3)

@@ -26,10 +26,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from palate.models.features import embed
 
 from palate.core import ConfigError, Corpus, Population, Queries
 from palate.models.encoder import resolve
+from palate.models.features import embed
 from palate.numerics.design import Design
 from palate.numerics.kernel import ItemKernel
 from palate.numerics.laplace import UserPairs, posterior
@@ -57,6 +57,7 @@ class Mixed(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "mixed"
+    seconds_per_10k: ClassVar[float] = 10.0
     paper: ClassVar[str] = "ours; relative: crowdGPPL (Simpson and Gurevych 2020)"
     rank: int = 8
     ranks: tuple[int, ...] = (1, 2, 3, 4)

@@ -34,6 +34,7 @@ class SimilarUser(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "similar-user"
+    seconds_per_10k: ClassVar[float] = 2.0
     paper: ClassVar[str] = "When Personalization Meets Reality (004), 4.3: retrieve similar user"
     ridges: tuple[float, ...] = RIDGES
 
