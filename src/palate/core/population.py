@@ -208,7 +208,7 @@ class Population:
         return replace(part, users=self.users[mask], offsets=_offsets(counts), role=self.role[mask])
 
     def compact(self) -> "Population":
-        """Return the same rows on a corpus of only the texts they use, numbered in order of first use.
+        """Return the same users and rows with only the texts they use, numbered in order of first use.
 
         Equal rows then have equal columns and an equal digest, however their texts once arrived.
         """
@@ -224,7 +224,9 @@ class Population:
         )
         names = set(self.ids) if self.reasons else set()
         reasons = {name: reason for name, reason in self.reasons.items() if name in names}
-        return replace(self, corpus=corpus, options=options, reasons=reasons)
+        people = set(self.users) if self.profiles else set()
+        profiles = {user: profile for user, profile in self.profiles.items() if user in people}
+        return replace(self, corpus=corpus, options=options, reasons=reasons, profiles=profiles)
 
     def with_role(self, name: str) -> "Population":
         """Return the users of one role: train, val or test."""

@@ -104,7 +104,7 @@ def clipped(values: Sequence[float], middle: float, least: float = 0.05) -> tupl
     the rise above it, or twice the median distance; what lies lower is drawn as an arrow at the edge.
 
     >>> clipped([-0.23, -0.01, 0.02, 0.04], 0.0)
-    (-0.06, 0.04)
+    (-0.08, 0.04)
     """
     far = sorted(abs(v - middle) for v in values)
     median = far[len(far) // 2] if far else 0.0
@@ -235,8 +235,8 @@ def change(differences: Sequence[float], label: str, *, small: bool = False) -> 
         count = counts.get(step, 0)
         if count:
             kind = "better" if step > 0 else "worse" if step < 0 else "same"
-            span = _span(step)
-            body.append(_bar(axis, step, 100 * count / most, kind, f"{count:,} users {span}"))
+            words = f"{count:,} user{'s' if count > 1 else ''} {_span(step)}"
+            body.append(_bar(axis, step, 100 * count / most, kind, words))
     body += [_tick_x(axis, v, text) for v, text in ticks]
     body.append(_text("tick", f"{_n(axis.at(top))}%", "0", f"{most:,} users", 'dy="-6" text-anchor="middle"'))
     if not small:

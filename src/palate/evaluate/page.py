@@ -74,7 +74,8 @@ def render(report: Mapping[str, Any]) -> str:
 
 def _document(title: str, body: str) -> str:
     """The shell: styles and the small script inline, and a policy that forbids everything else."""
-    css, script = (files(__package__).joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    home = files("palate.evaluate")
+    css, script = (home.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
     mark = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{mark}'; img-src data:"
     return (

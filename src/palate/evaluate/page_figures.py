@@ -53,7 +53,7 @@ def lines(section: Section) -> str:
     known = [*section.scored(), *section.curves]
     rank = [m for m in dict.fromkeys(known) if section.curves.get(m)]
     bounds = [m for m in rank if section.flag(m, "bound")]
-    chosen = [m for m in rank if section.flag(m, "personal") and not section.flag(m, "control")][:4]
+    chosen = [m for m in rank if m not in [*bounds, section.control] and section.flag(m, "personal")][:4]
     series = [_series(section, m, "bound") for m in bounds]
     series += [_series(section, m, f"s{i}", i) for i, m in enumerate(chosen)]
     if not series:
@@ -143,7 +143,7 @@ def change(section: Section) -> str:
     method = _subject(section)
     rows = [(m, tables.harm(section, m)) for m in section.personal()]
     bars = "".join(f"<dt>{esc(section.label(m))}</dt><dd>{cell}</dd>" for m, cell in rows if cell != "–")
-    shares = f'<dl class="harms">{bars}</dl>' if bars else ""
+    shares = f'<dl class="touched">{bars}</dl>' if bars else ""
     if method is None:
         note = f"Shares of users, in per cent. {_n(section, section.lead())}."
         return _figure("Helped, left alone, harmed", shares, note) if bars else ""
@@ -175,7 +175,7 @@ def calibration(section: Section) -> str:
         note = f"error {error.value:.3f}, {pairs}" if error else pairs
         kind = next((kind for kind in ("control", "bound") if section.flag(method, kind)), "s0")
         picture = charts.calibration(bins, low, f"Calibration of {name}: {note}", kind)
-        panels.append(f"<div><h4>{esc(name)}</h4>{picture}<p>{note}</p></div>")
+        panels.append(f'<div><h4 title="{esc(name)}">{esc(name)}</h4>{picture}<p>{note}</p></div>')
     caption = (
         "Across: how sure the method was of its pick, in per cent; up: how often it was right. On the "
         "diagonal it knows what it knows; below it, it is too sure. A dot's area is its number of pairs."
@@ -193,7 +193,9 @@ def changes(section: Section) -> str:
         gaps = [b - a for a, b in _pairs(section, method)]
         name = section.label(method)
         picture = charts.change(gaps, f"Change in users' accuracy under {name}", small=True)
-        panels.append(f"<div><h4>{esc(name)}</h4>{picture}<p>{len(gaps):,} users, points</p></div>")
+        panels.append(
+            f'<div><h4 title="{esc(name)}">{esc(name)}</h4>{picture}<p>{len(gaps):,} users, points</p></div>'
+        )
     if not panels:
         return ""
     return (

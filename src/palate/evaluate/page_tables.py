@@ -149,8 +149,8 @@ def curve_numbers(section: Section) -> str:
     at = sorted({p["pairs"] for curve in section.curves.values() for p in curve})
     head = ["<th>Context pairs</th>", *(f'<th class="n">{x:g}</th>' for x in at)]
     rows = []
-    for method, curve in section.curves.items():
-        by = {p["pairs"]: p for p in curve}
+    for method in dict.fromkeys(m for m in [*section.scored(), *section.curves] if section.curves.get(m)):
+        by = {p["pairs"]: p for p in section.curves[method]}
         cells = "".join(f'<td class="n">{_curve_cell(by[x]) if x in by else "–"}</td>' for x in at)
         rows.append(f'<tr><th scope="row">{esc(section.label(method))}</th>{cells}</tr>')
     return table("Accuracy by number of context pairs, %", head, f"<tbody>{''.join(rows)}</tbody>")
