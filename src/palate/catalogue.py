@@ -17,7 +17,7 @@ from typing import Any
 
 from palate.core import ConfigError, Method, StorageError
 
-__all__ = ["build", "find", "load", "names"]
+__all__ = ["build", "describe", "find", "load", "names"]
 
 _OURS = {
     "random": "palate.reward.bt:Random",
@@ -108,3 +108,20 @@ def _empty(path: Path, head: Mapping[str, Any]) -> Method:
         inner = {key: load(path / key) for key in ("method", "control")}
         return Gate(**inner, folds=head["config"]["folds"])
     return build(head["method"], head["config"])
+
+
+def describe() -> list[tuple[str, str, str, str]]:
+    """Return, for every method, its name, what it does, its source, and what it needs.
+
+    A method whose packages are missing is listed with what to install.
+    """
+    lines = []
+    for name in names():
+        try:
+            cls = find(name)
+        except ImportError as error:
+            lines.append((name, "", "", f"not importable: {error}"))
+            continue
+        summary = (cls.__doc__ or "").strip().split("\n")[0]
+        lines.append((name, summary, cls.paper or "-", getattr(cls, "needs", "") or "base install"))
+    return lines
