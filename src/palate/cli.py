@@ -56,23 +56,15 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def bench(
-    files: Annotated[
-        list[str] | None, typer.Argument(help="Feedback; without any, the embedded world.")
-    ] = None,
-    methods: Annotated[
-        str, typer.Option("--methods", "-m", help="Names, comma-separated; all by default.")
-    ] = "",
+    files: Annotated[list[str] | None, typer.Argument(help="Feedback; without any, the world.")] = None,
+    methods: Annotated[str, typer.Option("--methods", "-m", help="Comma-separated; all by default.")] = "",
     encoder: Annotated[list[str] | None, typer.Option("--encoder", "-e", help="May be repeated.")] = None,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of report and finished cells.")] = Path(
-        "palate-out"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("palate-out"),
     world: Annotated[str, typer.Option(help="default or two_tastes, when no file is given.")] = "default",
     settings: Settings = None,
     field: Fields = None,
-    config: Annotated[
-        Path | None, typer.Option(help="run.yaml of an earlier run, in place of the options.")
-    ] = None,
+    config: Annotated[Path | None, typer.Option(help="run.yaml of an earlier run.")] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the estimate and stop.")] = False,
 ) -> None:
     """Fit, adapt and score methods on people they have never seen; write report.json and report.html."""
@@ -84,7 +76,7 @@ def bench(
         study = load_study(config)
     else:
         chosen = _settings(settings or [])
-        listed = {name.strip(): {} for name in methods.split(",") if name.strip()}
+        listed: dict[str, dict[str, Any]] = {name.strip(): {} for name in methods.split(",") if name.strip()}
         for name, values in chosen.items():
             if name != "world":
                 listed.setdefault(name, {}).update(values)
@@ -196,9 +188,7 @@ def fit(
     seed: Seed = 0,
     settings: Settings = None,
     field: Fields = None,
-    gate: Annotated[
-        bool, typer.Option(help="Apply a persona only as far as its user's choices support it.")
-    ] = True,
+    gate: Annotated[bool, typer.Option(help="Apply personas only as far as they prove right.")] = True,
 ) -> None:
     """Learn from feedback and save a model (with the words of `style` beside it)."""
     from palate.workshop import fit_model
@@ -221,9 +211,7 @@ def fit(
 def adapt(
     model: Annotated[Path, typer.Argument(help="Folder that `palate fit` wrote.")],
     file: File,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File for personas; default stdout.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File; default stdout.")] = None,
     field: Fields = None,
 ) -> None:
     """Turn users' feedback into personas, one JSON object a line."""
@@ -275,9 +263,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder with a report.jso
     try:
         values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{folder} holds no report.json that can be read: {error}; run `palate bench`"
-        ) from error
+        raise ConfigError(f"{folder} has no report.json to read ({error}); run `palate bench`") from error
     print(write_report(values, folder)[1])
 
 

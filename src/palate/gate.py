@@ -13,10 +13,11 @@ A user with little evidence gets what served the validation users; a user whom t
 average answer. The verdict is stored with the persona and shown with it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,8 @@ def hold_back(method: Method, control: Method, population: Population, folds: in
 class Gate(Method):
     """Any method, applied to each user only as far as their own held-back choices support it.
 
+    An inner method that comes fitted is taken as it is; others are fitted with the gate, each time.
+
     Args:
         method: The personal method.
         control: The unpersonalized one that it must beat.
@@ -96,9 +99,10 @@ class Gate(Method):
         return {"method": self.method, "control": self.control}
 
     def _learn(self, population: Population) -> None:
-        for method in self._inner().values():
-            if not getattr(method, "fitted_", False):
-                method.fit(population)
+        inner = self._inner()
+        mine = self.__dict__.setdefault("_mine", [k for k, m in inner.items() if not _fitted(m)])
+        for key in mine:
+            inner[key].fit(population)
         self.learn_prior(population)
 
     def learn_prior(self, population: Population) -> None:
@@ -116,19 +120,35 @@ class Gate(Method):
 
     def adapt_batch(self, histories: Population | Sequence[History]) -> Personas:
         """Condense users, with a verdict on each who has a choice."""
+        self._check_fitted()
         people = histories if isinstance(histories, Population) else Population.of(histories)
-        personas = super().adapt_batch(people)
         inner = self.method.adapt_batch(people)
-        return replace(personas, words=inner.words, examples=inner.examples, verdicts=self._verdicts)
+        vectors, verdicts = self._judge(people, inner)
+        known = np.ones(people.n_users, dtype=bool)
+        return Personas(
+            self.label,
+            self.fingerprint,
+            people.users,
+            vectors,
+            known,
+            people,
+            inner.words,
+            examples=inner.examples,
+            verdicts=verdicts,
+        )
 
     def _condense(self, population: Population) -> Floats:
+        return self._judge(population, self.method.adapt_batch(population))[0]
+
+    def _judge(self, population: Population, inner: Personas) -> tuple[Floats, Verdicts]:
+        """Return both methods' vectors and the weight, float64 [users, k], and the verdicts."""
         held = hold_back(self.method, self.control, population, self.folds)
         evidence = _evidence(held, population.n_users)
         share = self.prior_ * np.exp(evidence - evidence.max(axis=1, keepdims=True))
         weight = (share @ WEIGHTS) / share.sum(axis=1)
-        self._verdicts = _verdicts(held, population.n_users, weight)
-        vectors = [m.adapt_batch(population).vectors for m in self._inner().values()]
-        return np.column_stack([*(v for v in vectors if v is not None), weight])
+        vectors = [p.vectors for p in (inner, self.control.adapt_batch(population))]
+        table = np.column_stack([*(v for v in vectors if v is not None), weight])
+        return table, _verdicts(held, population.n_users, weight)
 
     def _log_odds(self, vectors: Floats, queries: Queries) -> Floats:
         size = vectors.shape[1] - 1 - self._control_size()
@@ -147,13 +167,30 @@ class Gate(Method):
             method.save(Path(folder) / key)
         return super().save(folder)
 
+    def restore(self, folder: str | Path, head: Mapping[str, Any]) -> Self:
+        """Take up the gate's state, and that of both methods where they are not fitted."""
+        for key, method in self._inner().items():
+            if not _fitted(method):
+                path = Path(folder) / key
+                method.restore(path, json.loads((path / "model.json").read_text(encoding="utf-8")))
+        return super().restore(folder, head)
+
+    def clone(self, **changes: Any) -> Self:
+        """Return an unfitted copy, its inner methods unfitted copies too, with some fields changed."""
+        return super().clone(**{**{k: m.clone() for k, m in self._inner().items()}, **changes})
+
+
+def _fitted(method: Method) -> bool:
+    return bool(getattr(method, "fitted_", False))
+
 
 def _folds(population: Population, folds: int) -> NDArray[np.int64]:
-    """Return int64 [rows]: each row's fold; rows of a user with the same first two options share one."""
-    start = population.option_offsets[:-1]
-    low = np.minimum(population.options[start], population.options[start + 1]) if len(start) else start
-    high = np.maximum(population.options[start], population.options[start + 1]) if len(start) else start
-    keys = np.stack([population.row_user, low, high])
+    """Return int64 [rows]: each row's fold; rows of a user that offer the same options share one."""
+    if not population.n_rows:
+        return np.zeros(0, np.int64)
+    code = np.random.default_rng(0).integers(1 << 62, size=len(population.corpus))
+    offer = np.add.reduceat(code[population.options], population.option_offsets[:-1])
+    keys = np.stack([population.row_user, offer])  # sums of random codes: the order of options is no matter
     _, first, group = np.unique(keys, axis=1, return_index=True, return_inverse=True)
     leader = first[group.reshape(-1)]
     fresh = np.zeros(population.n_rows, np.int64)
@@ -194,7 +231,8 @@ def _verdicts(held: Held, n_users: int, weight: Floats) -> Verdicts:
 
     def accuracy(d: Floats) -> Floats:
         right = (d[decided] > 0) + 0.5 * (d[decided] == 0)
-        return mean_by(user[decided], right, n_users)
+        share = mean_by(user[decided], right, n_users)
+        return np.where(np.isnan(share), 0.5, share)
 
     def loss(d: Floats) -> Floats:
         return mean_by(user, log_loss(d, held.pairs.target), n_users)

@@ -1,5 +1,6 @@
 """What people see in a terminal: progress, tables, and errors that say what to do."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,8 +19,17 @@ from rich.table import Table
 
 __all__ = ["console", "errors", "leaderboard", "pairs_table", "progress_bar"]
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 errors = Console(stderr=True)
+_COLUMNS = (
+    "accuracy [95 %]",
+    "over pooled [95 %]",
+    "helped / harmed",
+    "log-loss",
+    "calib. err.",
+    "worst 10 %",
+    "fit s",
+)
 Tell = Callable[[str, int, int], None]
 
 
@@ -55,12 +65,13 @@ def leaderboard(report: Mapping[str, Any]) -> Iterator[Table]:
         cells = {(r["method"], r["metric"], r["against"]): r for r in mine}
         first = next(r for r in mine if r["metric"] == "accuracy")
         table = Table(
-            title=f"{escape(dataset)} · {escape(encoder)} · {first['users']:,} users never seen, {first['pairs']:,} pairs",
+            title=f"{escape(dataset)} · {escape(encoder)} · {first['users']:,} unseen users, "
+            f"{first['pairs']:,} pairs",
             title_justify="left",
         )
         table.add_column("method", no_wrap=True)
-        for name in ("accuracy [95 %]", "over pooled [95 %]", "log-loss", "calib. err.", "worst 10 %",
-                     "helped / harmed", "fit s"):  # fmt: skip
+        columns = _COLUMNS if console.width >= 120 else _COLUMNS[:3]
+        for name in columns:
             table.add_column(name, justify="right", no_wrap=True)
         methods = sorted(
             dict.fromkeys(r["method"] for r in mine),
@@ -68,7 +79,8 @@ def leaderboard(report: Mapping[str, Any]) -> Iterator[Table]:
         )
         for method in methods:
             table.add_row(
-                *_line(cells, method), style="dim" if method in ("oracle", "ideal", "average") else ""
+                *_line(cells, method)[: 1 + len(columns)],
+                style="dim" if method in ("oracle", "ideal", "average") else "",
             )
         yield table
     for failure in report["failures"]:
@@ -98,10 +110,10 @@ def _line(cells: Mapping[Any, Any], method: str) -> list[str]:
         escape(method),
         figure("accuracy"),
         figure("accuracy", "pooled", "+"),
+        f"{helped} / {plain('harmed', 'pooled', 100, 0)} %" if helped else "",
         plain("log_loss"),
         plain("calibration_error"),
         plain("worst_tenth", None, 100, 1),
-        f"{helped} / {plain('harmed', 'pooled', 100, 0)} %" if helped else "",
         plain("fit_seconds", None, 1, 1),
     ]
 

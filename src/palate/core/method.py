@@ -195,7 +195,7 @@ class Method(ABC):
                 f"a persona of {personas.method} (model {personas.model}) was given to {self.name} "
                 f"(model {self.fingerprint}); adapt the user again with this model"
             )
-        if personas.vectors is not None and personas.known.all():
+        if personas.vectors is not None and personas.model and personas.known.all():
             return personas.vectors
         average = self._average_vector()
         vectors = np.broadcast_to(average, (len(personas), average.shape[-1]))
@@ -226,15 +226,15 @@ def with_roles(population: Population, seed: int) -> Population:
     """Return the population with every user in train or val and every val row in context or target.
 
     Roles and splits that were given are kept. Without any validation user a fifth of the users
-    (at least one where there are two) is drawn by ``seed``; a validation user without targets has
+    who have rows (at least one of two) is drawn by ``seed``; a validation user without targets has
     the last 40 % of their rows made targets.
     """
     role, split = population.role.copy(), population.split.copy()
     role[role < 0] = 0
-    if not (role == 1).any() and population.n_users > 1:
-        drawn = np.random.default_rng(seed).permutation(population.n_users)
-        role[drawn[: max(1, population.n_users // 5)]] = 1
     user, counts = population.row_user, np.diff(population.offsets)
+    heard = np.flatnonzero(counts)
+    if not (role == 1).any() and len(heard) > 1:
+        role[np.random.default_rng(seed).permutation(heard)[: max(1, len(heard) // 5)]] = 1
     has_target = np.bincount(user, weights=split == 1, minlength=population.n_users) > 0
     bare = (role[user] == 1) & ~has_target[user]
     split[bare] = (population.rank >= np.ceil(0.6 * counts[user]))[bare]

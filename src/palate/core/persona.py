@@ -60,7 +60,7 @@ class Verdict:
 
     Attributes:
         choices: Number of held-back pairs it was tested on.
-        accuracy: Share of them that the persona predicted.
+        accuracy: Share of them that the persona predicted, ties left out; a half where all were ties.
         control_accuracy: Share that the control predicted.
         log_loss: Mean negative log-likelihood in nats, by the persona.
         control_log_loss: The same by the control.
@@ -155,8 +155,10 @@ class Verdicts(NamedTuple):
     control_log_loss: Floats
     weight: Floats
 
-    def of(self, user: int) -> Verdict:
-        """Return one user's verdict."""
+    def of(self, user: int) -> Verdict | None:
+        """Return one user's verdict, or None where there was nothing to test on."""
+        if not self.choices[user]:
+            return None
         return Verdict(int(self.choices[user]), *(float(column[user]) for column in self[1:]))
 
 

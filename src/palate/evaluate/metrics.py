@@ -47,7 +47,7 @@ class Scored:
     @property
     def right(self) -> Floats:
         """float64 [pairs]: 1 where the method put the winner first, 0.5 where it could not tell."""
-        return (self.difference > 0) + 0.5 * (self.difference == 0)
+        return np.asarray((self.difference > 0) + 0.5 * (self.difference == 0), np.float64)
 
 
 class Bootstrap:
@@ -74,19 +74,21 @@ class Users(NamedTuple):
     """Sums a user over the users that have pairs: how many, and of a value [users]."""
 
     ids: NDArray[np.int64]
-    count: Floats
+    pairs: Floats
     total: Floats
 
     @property
     def mean(self) -> Floats:
         """Each user's mean."""
-        return self.total / self.count
+        return np.asarray(self.total / self.pairs)
 
 
 def by_user(user: NDArray[np.int64], values: Floats) -> Users:
     """Sum values a user, leaving out users without any."""
     ids, local = np.unique(user, return_inverse=True)
-    return Users(ids, np.bincount(local).astype(np.float64), np.bincount(local, weights=values))
+    return Users(
+        ids, np.bincount(local).astype(np.float64), np.bincount(local, weights=values).astype(np.float64)
+    )
 
 
 def summarise(scored: Scored, bootstrap: Bootstrap) -> list[Figure]:
@@ -102,8 +104,8 @@ def summarise(scored: Scored, bootstrap: Bootstrap) -> list[Figure]:
         Figure("accuracy", float(correct.mean.mean()), *bootstrap.interval(correct.mean, ones), n, pairs),
         Figure(
             "accuracy_pairs",
-            float(correct.total.sum() / correct.count.sum()),
-            *bootstrap.interval(correct.total, correct.count),
+            float(correct.total.sum() / correct.pairs.sum()),
+            *bootstrap.interval(correct.total, correct.pairs),
             n,
             pairs,
         ),
@@ -180,7 +182,7 @@ def user_table(scored: Scored, control: Scored) -> tuple[NDArray[np.int64], Floa
     keep = scored.decided
     mine = by_user(scored.pairs.user[keep], scored.right[keep])
     theirs = by_user(control.pairs.user[keep], control.right[keep])
-    return mine.ids, mine.count, mine.mean, theirs.mean
+    return mine.ids, mine.pairs, mine.mean, theirs.mean
 
 
 def _own(bootstrap: Bootstrap, n: int) -> Bootstrap:

@@ -89,7 +89,7 @@ class Section:
         """The method to speak of: the most accurate that is shown better, else the most accurate."""
         personal = self.personal()
         shown = [m for m in personal if stance(self.get(m, "accuracy", paired=True)) == "better"]
-        return (shown or personal or [None])[0]
+        return next(iter(shown or personal), None)
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -145,17 +145,16 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
         place = (str(row["dataset"]), _encoder(row))
         keys.setdefault((place[0], protocols.get(place, ""), place[1]))
     figures = _figures(report)
-    parts = {name: _by_place(report, name) for name in _PARTS}
-    return [
-        Section(
-            *(d, p, e, control, info, facts.get(d, {}), figures.get((d, p, e), {})),
-            **{name: part.get((d, e), {}) for name, part in parts.items()},
-        )
-        for d, p, e in keys
-    ]
+    parts: dict[str, Any] = {name: _by_place(report, name) for name in _PARTS}
+    found = []
+    for d, p, e in keys:
+        extra: dict[str, Any] = {name: part.get((d, e), {}) for name, part in parts.items()}
+        figure = figures.get((d, p, e), {})
+        found.append(Section(d, p, e, control, info, facts.get(d, {}), figure, **extra))
+    return found
 
 
-def _check(report: Mapping[str, Any]) -> None:
+def _check(report: Any) -> None:
     """Refuse what is not a report of this schema, naming the place."""
     if not isinstance(report, Mapping) or report.get("schema") != SCHEMA:
         seen = report.get("schema") if isinstance(report, Mapping) else type(report).__name__

@@ -1,6 +1,6 @@
 """A whole run from a few settings: data or a world in, a folder with the report out, and the way back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -57,9 +57,8 @@ class Study:
         facts: dict[str, dict[str, Any]] = {}
         for path in self.data:
             name = _name(path, {task.name for task in tasks})
-            tell = progress and (lambda rows, share, name=name: progress(f"reading {name}", rows, 0))
             rule = PairRule(min_gap=self.min_gap, cap=self.cap, seed=self.seed)
-            result = read(path, fields=self.fields, rule=rule, progress=tell or None)
+            result = read(path, fields=self.fields, rule=rule, progress=_reading(name, progress))
             tasks.append(new_users(name, result.population, seed=self.seed))
             aside = {kind: int(n) for kind, n in result.report.set_aside.items()}
             facts[name] = {
@@ -173,24 +172,31 @@ def _bounds(sample: WorldSample, task: Task) -> BoundScores:
     whole = int(np.diff(task.context.offsets).max(initial=0))
     known = {k: np.asarray(ideal(sample, k).log_odds)[mine] for k in CURVE if k < whole}
     seen = np.asarray(ideal(sample).log_odds)[mine]
+    blind = np.asarray(average_bound(sample).log_odds)[mine]
     return {
         "oracle": ("knows each user's taste", {-1: np.asarray(oracle(sample).log_odds)[mine]}),
         "ideal": ("knows the axes and their spread, sees the same choices", {-1: seen, **known, whole: seen}),
-        "average": ("the best without knowing who asks", {-1: np.asarray(average_bound(sample).log_odds)[mine]}),
+        "average": ("the best without knowing who asks", {-1: blind}),
     }  # fmt: skip
 
 
 def _notes(prepared: Prepared) -> Sequence[str]:
-    notes = []
-    for name in prepared.samples:
-        notes.append(
-            f"{name} is simulated: written answers of known style, choices drawn from known tastes. Its "
-            "figures check methods; they are no claim about people."
-        )
+    notes = [
+        f"{name} is simulated: written answers of known style, choices drawn from known tastes. Its "
+        "figures check methods; they are no claim about people."
+        for name in prepared.samples
+    ]
     for name, fact in prepared.facts.items():
         if fact["rows_set_aside"]:
             notes.append(f"{name}: {fact['rows_set_aside']} of {fact['rows_read']} rows were set aside.")
     return notes
+
+
+def _reading(name: str, progress: Progress | None) -> Callable[[int, float | None], None] | None:
+    if progress is None:
+        return None
+    tell = progress
+    return lambda rows, share: tell(f"reading {name}", rows, 0)
 
 
 def _name(path: str, taken: set[str]) -> str:

@@ -109,13 +109,13 @@ class World:
     (60, (10, 8), [0, 0, 0, 1, 1, 1])
     """
 
-    users: int = 200
+    users: int = 2000
     pairs: int = 30
     targets: int = 20
     tastes: int | tuple[str, ...] = ("brisk", "thorough", "friend", "scholar")
     mixture: tuple[float, ...] = (0.45, 0.3, 0.15, 0.1)
-    strength: float = 1.5
-    spread: float = 0.5
+    strength: float = 2.0
+    spread: float = 0.4
     shared: float = 0.8
     noise: float = 0.06
     drift: float = 0.0
@@ -136,7 +136,7 @@ class World:
         check_world({field.name: getattr(self, field.name) for field in fields(self)}, list(TASTES))
 
     @classmethod
-    def default(cls, users: int = 200, seed: int = 0) -> Self:
+    def default(cls, users: int = 2000, seed: int = 0) -> Self:
         """Return the world of every demonstration: four tastes, the smallest held by a tenth."""
         return cls(users=users, seed=seed)
 

@@ -39,7 +39,7 @@ class ItemKernel:
         scale = length * _median_distance(text)
         bare = cls(text, style, np.zeros((0, 0)), scale, own)
         gram = bare._against(text, style)
-        return cls(text, style, np.linalg.cholesky(gram + 1e-6 * np.eye(len(gram))), scale, own)
+        return cls(text, style, np.linalg.cholesky(gram + jitter * np.eye(len(gram))), scale, own)
 
     def features(self, text: Floats, style: Floats, block: int = 8192) -> Floats:
         """Return whitened features, float64 [items, m]."""

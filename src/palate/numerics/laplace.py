@@ -1,38 +1,53 @@
-"""Every user's taste at once: batched Newton for logistic likelihoods under a standard normal prior.
+"""Every user's taste at once: posterior modes of logistic likelihoods under a standard normal prior.
 
-A user has parameters w ~ N(0, I) in R^k and latent log-odds f_i(w) of their pairs i, linear
-(f = o + G w) or not; P(winner beats loser) = sigmoid(f_i). Each step linearises f at w with
-Jacobian J [pairs, k], residual g = t - sigmoid(f) and curvature S = sigmoid(f)(1 - sigmoid(f)):
+A user has parameters w ~ N(0, I) in R^k and latent log-odds of their pairs, f = o + G m(w) with G [n, r]
+the pairs' differences of directions; P(winner beats loser) = sigmoid(f). With residual
+r = t - sigmoid(f) and curvature S = sigmoid(f)(1 - sigmoid(f)) the linear case m(w) = w is solved by
+Newton's method (Rasmussen and Williams 2006, algorithm 3.1), in the smaller of two forms:
 
-    w' = (I + J' S J)^-1 J' (g + S J w)              k x k, used when pairs >= k
-       = J' a,   (I + S J J') a = g + S J w          n x n, used when pairs < k
+    n < k   w = G' a, f = o + K a, K = G G' made once, B = I + S^1/2 K S^1/2
+            c = a - r,   da = S^1/2 B^-1 S^1/2 K c - c,   covariance I - G' S^1/2 B^-1 S^1/2 G
+    n >= k  H = I + G' S G,   c = w - G' r,   dw = -H^-1 c,   covariance H^-1
 
-(Rasmussen and Williams 2006, algorithm 3.1, is the linear case.) Steps that do not lower
-0.5 |w|^2 + sum_i nll_i are halved. Users are padded into buckets of like size and solved in
-stacks; threads take chunks. The posterior covariance is (I + J' S J)^-1 at the mode.
+A step that does not lower 0.5 |w|^2 + sum_i nll_i is halved until it does. The prior's curvature is I,
+so half the squared gradient (c' K c or c' c) bounds how far, in nats, a user still is from the minimum:
+at ``tolerance`` they are done and leave the stack. Another m(w), a ``Link``, is minimised by L-BFGS
+(``numerics/quasi_newton.py``); its covariance is that of the problem linearised at the mode.
+
+Users of like numbers of pairs are padded to stacks with the users on the last axis; threads take stacks.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit
 
+from palate.numerics import stack
+from palate.numerics.quasi_newton import minimise
 from palate.numerics.threads import one_blas_thread
 
-__all__ = ["Covariance", "Posterior", "UserPairs", "linear", "posterior"]
+__all__ = ["Covariance", "Link", "Posterior", "UserPairs", "posterior"]
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Covariance = Literal["none", "diagonal", "full"]
-Link = Callable[[Floats, Floats, Floats], tuple[Floats, Floats]]
-"""(offset [b, n], G [b, n, r], w [b, k]) -> (latent [b, n], Jacobian [b, n, k])."""
 
-_ELEMENTS = 1 << 19  # numbers in a chunk's largest array: about the second-level cache
+_BYTES = 1 << 23  # of a stack's largest arrays: they stay in the caches, and NumPy has enough to do
+_SHORTEST = 1e-6  # a step's part below which a user is given up
+
+
+class Link(Protocol):
+    """A smooth map m from parameters w [k, ...] to weights of the directions [r, ...]."""
+
+    def __call__(self, w: Floats, /) -> Floats:
+        """Return m(w) [r, ...]."""
+
+    def pull(self, m: Floats, h: Floats, /) -> Floats:
+        """Return (dm/dw)' h [k, ...], where ``m`` is m(w); leading axes apart, the two broadcast."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +56,7 @@ class UserPairs:
 
     Attributes:
         offset: float [items], the part of an item's score that all users share.
-        directions: float [items, r], along which users differ.
+        directions: float [items, r], along which users differ; its type is that of the computation.
         winner: int64 [pairs].
         loser: int64 [pairs].
         target: float [pairs].
@@ -69,19 +84,14 @@ class Posterior:
     covariance: Floats | None
 
 
-def linear(offset: Floats, directions: Floats, w: Floats) -> tuple[Floats, Floats]:
-    """Return the linear latent o + G w and its Jacobian G."""
-    return offset + (directions @ w[..., None])[..., 0], directions
-
-
 def posterior(
     pairs: UserPairs,
     *,
     size: int | None = None,
-    link: Link = linear,
+    link: Link | None = None,
     covariance: Covariance = "none",
-    steps: int = 40,
-    tolerance: float = 1e-6,
+    steps: int = 100,
+    tolerance: float = 1e-9,
     threads: int | None = None,
 ) -> Posterior:
     """Return every user's posterior mode and covariance.
@@ -89,11 +99,11 @@ def posterior(
     Args:
         pairs: The users' pairs; a user may have none and keeps the prior.
         size: Number k of parameters a user; the directions' number unless the link says otherwise.
-        link: Latent log-odds and their Jacobian; linear by default.
+        link: The map m from parameters to weights of the directions; the identity by default.
         covariance: What to return of the posterior covariance.
-        steps: Most Newton steps.
-        tolerance: Stop when no user's objective fell by more than this (nats).
-        threads: Chunks solved at once; the machine's cores by default.
+        steps: Most steps of a user.
+        tolerance: A user is done when half the squared gradient (nats) is no larger.
+        threads: Stacks solved at once; the machine's cores by default.
 
     >>> one = UserPairs(np.zeros(2), np.array([[2.0], [0.0]]), np.array([0]), np.array([1]),
     ...                 np.ones(1), np.array([0, 1]))
@@ -106,14 +116,24 @@ def posterior(
     spread = _prior_covariance(pairs.n_users, k, covariance, kind)
 
     def solve(users: Ints) -> None:
-        offset, g, target, real = _gather(pairs, users)
-        w, jacobian, curvature = _newton(offset, g, target, real, k, link, steps, tolerance)
-        mean[users] = w
+        choices, g = _gather(pairs, users)
+        if link is None:
+            form = _form(g)
+            x, f = _newton(form, choices, steps, tolerance)
+            mean[users] = form.weights(x)
+        else:
+            linked = _Linked(np.ascontiguousarray(g.transpose(1, 2, 0)), choices, link)
+            w = minimise(linked, np.zeros((k, len(users)), kind), steps, tolerance)
+            mean[users] = w.T
+            if spread is None:
+                return
+            f, jacobian = linked.linearised(w)
+            form = _form(jacobian)
         if spread is not None:
-            spread[users] = _covariance(jacobian, curvature, covariance)
+            spread[users] = form.covariance(choices.loss(f)[2], covariance)
 
     with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        list(pool.map(solve, _chunks(pairs, k)))
+        list(pool.map(solve, _stacks(pairs, k)))
     return Posterior(mean, spread)
 
 
@@ -123,8 +143,8 @@ def _prior_covariance(n: int, k: int, covariance: Covariance, kind: Any) -> Floa
     return np.ones((n, k), kind) if covariance == "diagonal" else np.tile(np.eye(k, dtype=kind), (n, 1, 1))
 
 
-def _chunks(pairs: UserPairs, k: int) -> Iterator[Ints]:
-    """Yield users of like numbers of pairs, as many as fit a chunk; users without pairs are left out."""
+def _stacks(pairs: UserPairs, k: int) -> Iterator[Ints]:
+    """Yield users of like numbers of pairs, as many as fit a stack; users without pairs are left out."""
     counts = np.diff(pairs.starts)
     order = np.argsort(counts, kind="stable")
     order = order[np.searchsorted(counts[order], 1) :]
@@ -132,89 +152,233 @@ def _chunks(pairs: UserPairs, k: int) -> Iterator[Ints]:
     start = 0
     while start < len(order):
         widest = int(sizes[start] * 1.25) + (sizes[start] < 4)
-        room = max(1, _ELEMENTS // (max(widest, k) * min(widest + k, 2 * k + widest)))
+        numbers = max(widest, k) * (min(widest, k) + widest)
+        room = max(1, _BYTES // (numbers * pairs.directions.itemsize))
         stop = min(int(np.searchsorted(sizes, widest, side="right")), start + room)
         yield order[start:stop]
         start = stop
 
 
-def _gather(pairs: UserPairs, users: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-    """Return offset [b, n], directions [b, n, r], target [b, n] and 1 where a pair is real, 0 for padding."""
+@dataclass(frozen=True, eq=False)
+class _Choices:
+    """Float [n, b] each: the shared log-odds, and the targets less 0.5. Padding is zero in both.
+
+    With its directions zero too, padding adds a constant to the loss and nothing to w.
+    """
+
+    offset: Floats
+    target: Floats
+
+    def take(self, index: Ints) -> "_Choices":
+        return _Choices(self.offset.take(index, axis=1), self.target.take(index, axis=1))
+
+    def loss(self, f: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return sum nll [b], the residual t - sigmoid(f) and the curvature [n, b], all from exp(-|f|)."""
+        size = np.abs(f)
+        e = np.exp(-size)
+        above = 1.0 + e
+        nll = np.log(above).sum(0) + 0.5 * size.sum(0) - np.einsum("nb,nb->b", self.target, f)
+        e /= above
+        centred = np.copysign(0.5 - e, f)  # sigmoid(f) - 0.5
+        return nll, self.target - centred, e - e * e
+
+
+def _gather(pairs: UserPairs, users: Ints) -> tuple[_Choices, Floats]:
+    """Return the users' choices and their directions [b, n, r]."""
     starts, counts = pairs.starts[users], pairs.starts[users + 1] - pairs.starts[users]
     slot = np.arange(counts.max())
     real = slot < counts[:, None]
-    index = np.where(real, starts[:, None] + slot, 0)
-    win, lose = pairs.winner[index], pairs.loser[index]
-    mask = real.astype(pairs.directions.dtype)
-    directions = pairs.directions[win] - pairs.directions[lose]
-    directions *= mask[..., None]
-    return (pairs.offset[win] - pairs.offset[lose]) * mask, directions, pairs.target[index] * mask, mask
+    index = starts[:, None] + slot
+    padded = not real.all()
+    if padded:
+        index[~real] = 0
+    win, lose = pairs.winner.take(index), pairs.loser.take(index)
+    g = pairs.directions.take(win, axis=0)
+    g -= pairs.directions.take(lose, axis=0)
+    offset, target = pairs.offset.take(win) - pairs.offset.take(lose), pairs.target.take(index) - 0.5
+    if padded:
+        for column in (g, offset, target):
+            column[~real] = 0.0
+    return _Choices(*(np.array(c.T, g.dtype, order="C") for c in (offset, target))), g
 
 
-def _newton(
-    offset: Floats,
-    g: Floats,
-    target: Floats,
-    real: Floats,
-    k: int,
-    link: Link,
-    steps: int,
-    tolerance: float,
-) -> tuple[Floats, Floats, Floats]:
-    def objective(w: Floats, f: Floats) -> Floats:
-        nll = (1.0 - target) * f - log_expit(f)
-        return np.asarray(0.5 * (w * w).sum(-1) + (nll * real).sum(-1))
+class _Form(Protocol):
+    """The linear problem in coordinates x [m, b]."""
 
-    w = np.zeros((len(g), k), g.dtype)
-    f, jacobian = link(offset, g, w)
-    best = objective(w, f)
+    size: int
+
+    def weights(self, x: Floats) -> Floats:
+        """Return w [b, k]."""
+
+    def prior(self, x: Floats, change: Floats) -> Floats:
+        """Return 0.5 |w|^2 [b], given f - o."""
+
+    def gradient(self, x: Floats, residual: Floats) -> tuple[Floats, Floats]:
+        """Return what :meth:`step` wants of the gradient [m, b], and half its squared norm [b]."""
+
+    def step(self, gradient: Floats, x: Floats, residual: Floats, curvature: Floats) -> tuple[Floats, Floats]:
+        """Return Newton's change of x [m, b] and of f [n, b]."""
+
+    def covariance(self, curvature: Floats, covariance: Covariance) -> Floats:
+        """Return (I + G' S G)^-1, [b, k] or [b, k, k]."""
+
+    def take(self, index: Ints) -> "_Form":
+        """Return the form of some of its users."""
+
+
+def _form(g: Floats) -> _Form:
+    return _Dual.of(g) if g.shape[1] < g.shape[2] else _Primal(g)
+
+
+@dataclass(frozen=True, eq=False)
+class _Dual:
+    """x = a, w = G' a; for fewer pairs than parameters."""
+
+    g: Floats  # [b, n, k]
+    k: Floats  # [n, n, b]
+
+    @classmethod
+    def of(cls, g: Floats) -> "_Dual":
+        return cls(g, np.ascontiguousarray((g @ g.swapaxes(1, 2)).transpose(1, 2, 0)))
+
+    @property
+    def size(self) -> int:
+        return len(self.k)
+
+    def weights(self, x: Floats) -> Floats:
+        return np.asarray((x.T[:, None, :] @ self.g)[:, 0])
+
+    def prior(self, x: Floats, change: Floats) -> Floats:
+        return np.asarray(0.5 * np.einsum("nb,nb->b", x, change))
+
+    def gradient(self, x: Floats, residual: Floats) -> tuple[Floats, Floats]:
+        c = x - residual
+        change = np.einsum("ijb,jb->ib", self.k, c)
+        return change, 0.5 * np.einsum("nb,nb->b", c, change)
+
+    def step(self, gradient: Floats, x: Floats, residual: Floats, curvature: Floats) -> tuple[Floats, Floats]:
+        root = np.sqrt(curvature)
+        da = root * stack.solve(self._factor(root), root * gradient) - (x - residual)
+        return da, np.einsum("ijb,jb->ib", self.k, da)
+
+    def covariance(self, curvature: Floats, covariance: Covariance) -> Floats:
+        root = np.sqrt(curvature)
+        left = stack.invert(self._factor(root)) * root
+        explained = np.ascontiguousarray(left.transpose(2, 0, 1)) @ self.g
+        if covariance == "diagonal":
+            return np.asarray(np.maximum(1.0 - np.einsum("bik,bik->bk", explained, explained), 0.0))
+        return np.asarray(np.eye(self.g.shape[2]) - explained.swapaxes(1, 2) @ explained)
+
+    def take(self, index: Ints) -> "_Dual":
+        return _Dual(self.g[:0], self.k.take(index, axis=2))
+
+    def _factor(self, root: Floats) -> Floats:
+        b = self.k * root
+        b *= root[:, None]
+        b[np.arange(len(b)), np.arange(len(b))] += 1.0
+        return stack.factor(b)
+
+
+@dataclass(frozen=True, eq=False)
+class _Primal:
+    """x = w; for at least as many pairs as parameters."""
+
+    g: Floats  # [b, n, k]
+
+    @property
+    def size(self) -> int:
+        return self.g.shape[2]
+
+    def weights(self, x: Floats) -> Floats:
+        return x.T
+
+    def prior(self, x: Floats, change: Floats) -> Floats:
+        return np.asarray(0.5 * np.einsum("kb,kb->b", x, x))
+
+    def gradient(self, x: Floats, residual: Floats) -> tuple[Floats, Floats]:
+        c = x - (residual.T[:, None, :] @ self.g)[:, 0].T
+        return c, 0.5 * np.einsum("kb,kb->b", c, c)
+
+    def step(self, gradient: Floats, x: Floats, residual: Floats, curvature: Floats) -> tuple[Floats, Floats]:
+        dw = -stack.solve(self._factor(curvature), gradient)
+        return dw, (self.g @ dw.T[..., None])[..., 0].T
+
+    def covariance(self, curvature: Floats, covariance: Covariance) -> Floats:
+        left = stack.invert(self._factor(curvature))
+        if covariance == "diagonal":
+            return np.asarray(np.einsum("ikb,ikb->bk", left, left))
+        rows = np.ascontiguousarray(left.transpose(2, 0, 1))
+        return np.asarray(rows.swapaxes(1, 2) @ rows)
+
+    def take(self, index: Ints) -> "_Primal":
+        return replace(self, g=self.g[index])
+
+    def _factor(self, curvature: Floats) -> Floats:
+        h = np.ascontiguousarray((self.g.swapaxes(1, 2) @ (curvature.T[..., None] * self.g)).transpose(1, 2, 0))
+        h[np.arange(len(h)), np.arange(len(h))] += 1.0
+        return stack.factor(h)
+
+
+def _newton(form: _Form, choices: _Choices, steps: int, tolerance: float) -> tuple[Floats, Floats]:
+    """Return the modes' coordinates x [m, b] and log-odds f [n, b]."""
+    b = choices.offset.shape[1]
+    x, f = np.zeros((form.size, b), choices.offset.dtype), choices.offset.copy()
+    found, users = (x.copy(), f.copy()), np.arange(b)
+    value, residual, curvature = choices.loss(f)
+    open_, scale = np.ones(b, bool), np.ones(b, x.dtype)
     for _ in range(steps):
-        step = _step(w, f, jacobian, target, real) - w
-        scale = np.ones((len(w), 1), g.dtype)
-        for _ in range(8):
-            trial = w + scale * step
-            f_trial, jacobian_trial = link(offset, g, trial)
-            value = objective(trial, f_trial)
-            worse = ~(value <= best + 1e-12 + 1e-6 * np.abs(best))
-            if not worse.any():
-                break
-            scale[worse] *= 0.5
-        else:
-            trial[worse] = w[worse]
-            f_trial, jacobian_trial = link(offset, g, trial)
-            value = objective(trial, f_trial)
-        fall = float((best - value).max(initial=0.0))
-        w, f, jacobian, best = trial, f_trial, jacobian_trial, value
-        if fall < tolerance:
+        gradient, left = form.gradient(x, residual)
+        open_ &= left > tolerance
+        if not open_.any():
             break
-    p = expit(f)
-    return w, jacobian, p * (1.0 - p) * real
+        if np.count_nonzero(open_) < 0.7 * len(open_):
+            found[0][:, users], found[1][:, users] = x, f
+            keep = np.flatnonzero(open_)
+            form, choices, users = form.take(keep), choices.take(keep), users[keep]
+            x, f, residual, curvature, gradient = (
+                a.take(keep, axis=1) for a in (x, f, residual, curvature, gradient)
+            )
+            value, scale, open_ = value[keep], scale[keep], open_[keep]
+        dx, df = form.step(gradient, x, residual, curvature)
+        scale *= open_
+        x_new, f_new = x + scale * dx, f + scale * df
+        new = choices.loss(f_new)
+        value_new = new[0] + form.prior(x_new, f_new - choices.offset)
+        worse = ~(value_new <= value + 8.0 * np.finfo(x.dtype).eps * (1.0 + value))
+        open_ &= (value_new < value) | (worse & (scale > _SHORTEST))
+        if worse.any():
+            scale = np.where(worse, 0.5 * scale, 1.0).astype(x.dtype)
+            x, f, value = np.where(worse, x, x_new), np.where(worse, f, f_new), np.where(worse, value, value_new)
+            _, residual, curvature = choices.loss(f)
+        else:
+            scale = np.ones_like(scale)
+            x, f, value, residual, curvature = x_new, f_new, value_new, new[1], new[2]
+    found[0][:, users], found[1][:, users] = x, f
+    return found
 
 
-def _step(w: Floats, f: Floats, jacobian: Floats, target: Floats, real: Floats) -> Floats:
-    p = expit(f)
-    curvature = p * (1.0 - p) * real
-    pull = (target - p) * real + curvature * (jacobian @ w[..., None])[..., 0]
-    transposed = jacobian.swapaxes(-1, -2)
-    n, k = jacobian.shape[-2:]
-    if n < k:
-        left = curvature[..., None] * (jacobian @ transposed)
-        left[..., np.arange(n), np.arange(n)] += 1.0
-        return np.asarray((transposed @ np.linalg.solve(left, pull[..., None]))[..., 0])
-    left = transposed @ (curvature[..., None] * jacobian)
-    left[..., np.arange(k), np.arange(k)] += 1.0
-    return np.asarray(np.linalg.solve(left, transposed @ pull[..., None])[..., 0])
+@dataclass(frozen=True, eq=False)
+class _Linked:
+    """The objective of a link: 0.5 |w|^2 + sum nll(o + G m(w)), for :func:`minimise`."""
 
+    g: Floats  # [n, r, b]
+    choices: _Choices
+    link: Link
 
-def _covariance(jacobian: Floats, curvature: Floats, covariance: Covariance) -> Floats:
-    transposed = jacobian.swapaxes(-1, -2)
-    n, k = jacobian.shape[-2:]
-    if n < k and covariance == "diagonal":
-        left = curvature[..., None] * (jacobian @ transposed)
-        left[..., np.arange(n), np.arange(n)] += 1.0
-        explained = np.linalg.solve(left, curvature[..., None] * jacobian)
-        return np.asarray(np.maximum(1.0 - (jacobian * explained).sum(-2), 0.0))
-    precision = transposed @ (curvature[..., None] * jacobian)
-    precision[..., np.arange(k), np.arange(k)] += 1.0
-    full = np.linalg.inv(precision)
-    return full if covariance == "full" else np.einsum("bii->bi", full).copy()
+    def __call__(self, w: Floats) -> tuple[Floats, Floats]:
+        m = self.link(w)
+        value, residual, _ = self.choices.loss(self._latent(m))
+        value += 0.5 * np.einsum("kb,kb->b", w, w)
+        return value, w - self.link.pull(m, np.einsum("nrb,nb->rb", self.g, residual))
+
+    def take(self, index: Ints) -> "_Linked":
+        return _Linked(self.g.take(index, axis=2), self.choices.take(index), self.link)
+
+    def linearised(self, w: Floats) -> tuple[Floats, Floats]:
+        """Return the log-odds f [n, b] and their Jacobian [b, n, k]."""
+        m = self.link(w)
+        jacobian = self.link.pull(m[:, None], self.g.swapaxes(0, 1))
+        return self._latent(m), np.ascontiguousarray(jacobian.transpose(2, 1, 0))
+
+    def _latent(self, m: Floats) -> Floats:
+        return np.asarray(self.choices.offset + np.einsum("nrb,rb->nb", self.g, m))

@@ -181,7 +181,7 @@ def _maximise(
         loss += 0.5 * (w @ w) / scales.shared**2 + 0.5 * (a * a).sum() / scales.personal**2
         p = expit(d)
         by_mean = p @ _WEIGHTS - design.target
-        by_variance = 0.5 * ((p * (1.0 - p)) @ _WEIGHTS)
+        by_variance = 0.5 * (p @ (_WEIGHTS * _NODES)) / deviation  # of the sum itself, not of its limit
         dw = x.T @ (incidence.T @ by_mean) + w / scales.shared**2
         dg = by_mean[:, None] * mean[:, :r] + 2.0 * by_variance[:, None] * spun
         return float(loss), np.concatenate([dw, (x.T @ (incidence.T @ dg) + a / scales.personal**2).ravel()])

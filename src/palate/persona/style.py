@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from palate.models.features import embed
 from scipy.special import expit
 
 from palate.core import Claim, Corpus, Method, Persona, Population, Queries
+from palate.models.features import embed
 from palate.models.style import STYLE_AXES
 from palate.numerics.design import Design, log_loss, mean_by
 from palate.numerics.laplace import UserPairs, posterior

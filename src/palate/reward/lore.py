@@ -30,16 +30,28 @@ from palate.numerics.design import Design, log_loss, loss_slope
 from palate.numerics.laplace import UserPairs, posterior
 from palate.reward.base import EmbeddingMethod, Validation, best, option_dot
 
-__all__ = ["LoRe", "mixture"]
+__all__ = ["LoRe", "Mixture"]
 
 Floats = NDArray[np.floating[Any]]
 
 
-def mixture(offset: Floats, basis: Floats, w: Floats) -> tuple[Floats, Floats]:
-    """Return the latent log-odds basis . softmax(w) [b, n] and their Jacobian by w [b, n, B]."""
-    share = softmax(w, axis=-1)
-    latent = (basis @ share[..., None])[..., 0]
-    return offset + latent, (basis - latent[..., None]) * share[:, None, :]
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """m(w) = softmax(spread w), users on the last axis; its transposed Jacobian is spread (diag m - m m')."""
+
+    spread: float
+
+    def __call__(self, w: Floats, /) -> Floats:
+        """Return the shares [B, ...] of logits w [B, ...] in units of the spread."""
+        share = self.spread * w
+        share -= share.max(axis=0)
+        np.exp(share, out=share)
+        share /= share.sum(axis=0)
+        return share
+
+    def pull(self, m: Floats, h: Floats, /) -> Floats:
+        """Return (dm/dw)' h [B, ...]."""
+        return self.spread * m * (h - (m * h).sum(axis=0))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -89,16 +101,12 @@ class LoRe(EmbeddingMethod):
 
     @staticmethod
     def _shares(table: Floats, population: Population, spread: float) -> Floats:
-        """Return float64 [users, B]: each user's mixture, from their pairs."""
-        pairs = population.pairs
+        """Return float [users, B]: each user's mixture, from their pairs, in the table's precision."""
+        pairs, link = population.pairs, Mixture(spread)
         starts = np.searchsorted(pairs.user, np.arange(population.n_users + 1))
-        own = UserPairs(np.zeros(len(table)), table, pairs.winner, pairs.loser, pairs.target, starts)
-
-        def link(offset: Floats, basis: Floats, w: Floats) -> tuple[Floats, Floats]:
-            latent, jacobian = mixture(offset, basis, spread * w)
-            return latent, spread * jacobian
-
-        return np.asarray(softmax(spread * posterior(own, link=link).mean, axis=1))
+        offset = np.zeros(len(table), table.dtype)
+        own = UserPairs(offset, table, pairs.winner, pairs.loser, pairs.target, starts)
+        return np.ascontiguousarray(link(posterior(own, link=link, tolerance=1e-6).mean.T).T)
 
     def _table(self, queries_or_people: Queries | Population) -> Floats:
         corpus = queries_or_people.corpus

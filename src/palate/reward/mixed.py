@@ -12,8 +12,10 @@ fit     variational EM for each candidate (``numerics/mixed_effects.py``): first
         are admitted only if the best candidate with them beats the best without on validation users
         by more than one standard error of the users' paired differences. The admitted candidates are
         averaged, weighted by exp(-users * log-loss), into one model: mean of the means, mean of
-        the covariances, kept to ``rank`` principal directions.
-adapt   Laplace: mean and variance of (z_u, v_u), all users in one batched Newton.
+        the covariances, kept to ``rank`` principal directions. Last, a prior of several groups of
+        taste (``numerics/groups.py``) takes the place of the normal one, if it passes the same test.
+adapt   Laplace: mean and variance of (z_u, v_u), all users in one batched Newton; with groups, of the
+        mixture, and the user's share in each group.
 score   the mean log-odds, divided by sqrt(1 + pi/8 variance): the logistic of it is the probability
         integrated over what is not known about the user (MacKay 1992).
 
@@ -21,7 +23,7 @@ Where users do not differ the spreads go to zero and directions are refused: it 
 and nothing is lost. Cost: X [items, m] once; a pass is items x m x (1 + r) + pairs x (1 + r).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,6 +33,7 @@ from palate.core import ConfigError, Corpus, Population, Queries
 from palate.models.encoder import resolve
 from palate.models.features import embed
 from palate.numerics.design import Design
+from palate.numerics.groups import Groups, fit_groups
 from palate.numerics.kernel import ItemKernel
 from palate.numerics.laplace import UserPairs, posterior
 from palate.numerics.mixed_effects import MixedEffects, Scales, fit_mixed_effects, merge
@@ -50,6 +53,7 @@ class Mixed(EmbeddingMethod):
         ranks: Numbers of learned directions tried; empty tries none.
         shareds: Prior scales of what is shared, tried without learned directions.
         personals: Prior scales of a learned direction tried.
+        groups: Numbers of groups of taste tried.
         length: Length scale of the kernels, relative to the median distance of items.
         own: Variance of a text's own merit.
         inducing: Most items that carry the kernel; the most frequent ones are taken.
@@ -60,11 +64,12 @@ class Mixed(EmbeddingMethod):
     seconds_per_10k: ClassVar[float] = 10.0
     paper: ClassVar[str] = "ours; relative: crowdGPPL (Simpson and Gurevych 2020)"
     rank: int = 8
-    ranks: tuple[int, ...] = (1, 2, 3, 4)
+    ranks: tuple[int, ...] = (1, 2, 4, 6)
     shareds: tuple[float, ...] = (0.7, 1.0, 1.5)
     personals: tuple[float, ...] = (0.5, 1.0)
+    groups: tuple[int, ...] = (2, 3, 4, 6)
     length: float = 0.65
-    own: float = 0.1
+    own: float = 0.2
     inducing: int = 1024
     most_pairs: int = 200_000
 
@@ -95,7 +100,7 @@ class Mixed(EmbeddingMethod):
 
         def tried(scales: Scales, start: Floats | None) -> tuple[MixedEffects, Floats]:
             model = fit_mixed_effects(x, fixed[design.items], design, scales, start=start, seed=self.seed)
-            return model, _losses(model, validation, len(population.corpus), *probe)
+            return model, _losses(model, validation, *probe)
 
         flat: list[tuple[MixedEffects, Floats]] = []
         for shared in self.shareds:
@@ -111,20 +116,54 @@ class Mixed(EmbeddingMethod):
         model = merge([m for m, _ in admitted], weights, self.rank)
         self.shared_, self.directions_, self.spread_ = model.w, model.directions, model.spread
         self.rank_ = int(model.directions.shape[1])
+        self._choose_groups(model, design, validation, (x, fixed[design.items]), probe)
+
+    def _choose_groups(
+        self,
+        model: MixedEffects,
+        design: Design,
+        validation: Validation,
+        trained: tuple[Floats, Floats],
+        probe: tuple[NDArray[np.int64], Floats, Floats],
+    ) -> None:
+        """Admit groups of taste if validation users are predicted better with them, beyond doubt."""
+        self.group_weights_, self.group_means_, self.group_within_ = _no_groups(
+            len(model.spread) + self.rank_
+        )
+        offset, g = model.project(*trained)
+        starts = np.searchsorted(design.user, np.arange(design.n_users + 1))
+        table = UserPairs(offset, g, design.winner, design.loser, design.target, starts)
+        told = np.flatnonzero(np.diff(starts) > 0)
+        believed = posterior(table, covariance="full")
+        assert believed.covariance is not None
+        mean, covariance = believed.mean[told], believed.covariance[told]
+        tried = []
+        for count in self.groups if self.rank_ else ():
+            if len(told) >= 10 * count:
+                found = fit_groups(mean, covariance, count, seed=self.seed)
+                tried.append((found, _losses(model, validation, *probe, found)))
+        if not tried:
+            return
+        best, losses = min(tried, key=lambda one: one[1].mean() if len(one[1]) else 0.0)
+        if _evident(losses, _losses(model, validation, *probe)):
+            self.group_weights_, self.group_means_, self.group_within_ = best.weights, best.means, best.within
 
     def _condense(self, population: Population) -> Floats:
-        """Return [users, 2k]: the mean of each user's parameters, then their variances."""
+        """Return [users, 2k + groups]: mean of each user's parameters, their variance, shares of groups."""
         offset, g = self._projected(population.corpus)
         pairs = population.pairs
         starts = np.searchsorted(pairs.user, np.arange(population.n_users + 1))
         table = UserPairs(offset, g, pairs.winner, pairs.loser, pairs.target.astype(g.dtype), starts)
-        believed = posterior(table, covariance="diagonal")
-        assert believed.covariance is not None
-        return np.concatenate([believed.mean, believed.covariance], axis=1)
+        return np.concatenate(_believe(table, self._groups()), axis=1)
+
+    def _groups(self) -> Groups | None:
+        if len(self.group_weights_) < 2:
+            return None
+        return Groups(self.group_weights_, self.group_means_, self.group_within_)
 
     def _log_odds(self, vectors: Floats, queries: Queries) -> Floats:
         offset, g = self._projected(queries.corpus)
-        mean, _ = np.split(vectors, 2, axis=1)
+        mean = vectors[:, : g.shape[1]]
         who, query = queries.who[queries.option_query], queries.option_query
         scores = offset[queries.options] + np.einsum("ij,ij->i", g[queries.options], mean[who])
         variance = self._variance(vectors, queries)
@@ -137,7 +176,7 @@ class Mixed(EmbeddingMethod):
     def _variance(self, vectors: Floats, queries: Queries) -> Floats:
         """Return the variance of a difference of two options, the mean over the query's pairs of options."""
         _, g = self._projected(queries.corpus)
-        _, variance = np.split(vectors, 2, axis=1)
+        variance = vectors[:, g.shape[1] : 2 * g.shape[1]]
         query, rows = queries.option_query, g[queries.options]
         sizes = np.maximum(np.diff(queries.offsets), 2)
         starts = queries.offsets[:-1]
@@ -155,7 +194,8 @@ class Mixed(EmbeddingMethod):
             model = MixedEffects(self.shared_, self.directions_, self.spread_)
             return model.project(self._kernel().features(text, _scaled(style)), _fixed(style))
 
-        return self._remember(corpus, make)  # type: ignore[no-any-return]
+        offset, g = self._remember(corpus, make)
+        return offset, g
 
     def _blocks(self, corpus: Corpus) -> tuple[Floats, Floats]:
         """Return the text block of the embeddings [items, d] and the style axes [items, q]."""
@@ -200,25 +240,49 @@ def _evident(with_directions: Floats, without: Floats) -> bool:
     return len(gain) > 1 and bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
 
 
+def _no_groups(size: int) -> tuple[Floats, Floats, Floats]:
+    return np.ones(1), np.zeros((1, size)), np.eye(size)
+
+
+def _believe(table: UserPairs, groups: Groups | None, block: int = 16384) -> tuple[Floats, Floats, Floats]:
+    """Return every user's mean [users, k], variance [users, k] and shares of groups [users, 0 or groups].
+
+    With groups users go block by block: their full covariances at once would not fit.
+    """
+    if groups is None:
+        believed = posterior(table, covariance="diagonal")
+        assert believed.covariance is not None
+        return believed.mean, believed.covariance, np.zeros((table.n_users, 0))
+    parts = []
+    for start in range(0, table.n_users, block):
+        some = replace(table, starts=table.starts[start : start + block + 1])
+        believed = posterior(some, covariance="full")
+        assert believed.covariance is not None
+        placed = groups.place(believed.mean, believed.covariance)
+        parts.append((placed.mean, placed.variance, placed.share))
+    empty = [(np.zeros((0, groups.means.shape[1])),) * 2 + (np.zeros((0, len(groups.weights))),)]
+    mean, variance, share = (np.concatenate(column) for column in zip(*(parts or empty), strict=True))
+    return mean, variance, share
+
+
 def _losses(
     model: MixedEffects,
     validation: Validation,
-    n_items: int,
     asked: NDArray[np.int64],
     features: Floats,
     fixed: Floats,
+    groups: Groups | None = None,
 ) -> Floats:
     """Adapt the validation users on their context and return their mean log-losses on the target."""
     offset, g = model.project(features, fixed)
-    local = np.zeros(n_items, np.int64)
+    local = np.zeros(len(validation.context.corpus), np.int64)
     local[asked] = np.arange(len(asked))
     pairs, target = validation.context.pairs, validation.target
     starts = np.searchsorted(pairs.user, np.arange(validation.context.n_users + 1))
     table = UserPairs(offset, g, local[pairs.winner], local[pairs.loser], pairs.target, starts)
-    believed = posterior(table, covariance="diagonal")
-    assert believed.covariance is not None
+    believed, spread, _ = _believe(table, groups)
     win, lose = local[target.winner], local[target.loser]
     d_g = g[win] - g[lose]
-    mean = offset[win] - offset[lose] + (d_g * believed.mean[target.user]).sum(1)
-    variance = (d_g * d_g * believed.covariance[target.user]).sum(1)
+    mean = offset[win] - offset[lose] + (d_g * believed[target.user]).sum(1)
+    variance = (d_g * d_g * spread[target.user]).sum(1)
     return validation.losses_of(mean / np.sqrt(1.0 + np.pi / 8.0 * variance))

@@ -1,0 +1,49 @@
+# Two commands set everything up on a fresh machine with Python 3.11 or newer:
+#   make demo   environment, base install, the main job on the embedded world; the report's path comes last
+#   make test   environment, full install, every check
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN = $(VENV)/bin
+UV = UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}" $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
+
+.PHONY: demo test install lint types tests docs figures clean
+demo: $(VENV)/base
+	$(BIN)/palate bench --out palate-out/demo
+
+test: install lint types tests docs
+
+$(VENV)/base: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) -e .
+	touch $@
+
+install: $(VENV)/full
+$(VENV)/full: $(VENV)/base
+	$(UV) -e '.[offline,hub,dev]'
+	touch $@
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+tests: install
+	$(BIN)/python -m pytest
+
+docs: install
+	$(BIN)/mkdocs build --strict --quiet
+
+figures: install ## the slow measurements that the docs quote
+	$(BIN)/python benchmarks/read.py
+	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/adapt.py
+	$(BIN)/python benchmarks/bench_rows.py
+
+constraints.txt: pyproject.toml
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -c torch.pin --all-extras pyproject.toml | grep -v -E '^(nvidia|cuda|triton)' > $@
+
+clean:
+	rm -rf $(VENV) palate-out site .pytest_cache .mypy_cache .ruff_cache
