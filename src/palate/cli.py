@@ -23,6 +23,7 @@ app = typer.Typer(
 data = typer.Typer(help="Look at feedback before anything is learned from it.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer carries its own copy of click
 File = Annotated[str, typer.Argument(help="JSONL, CSV or Parquet file, folder, hf:ID, or - for stdin.")]
 Encoder = Annotated[str, typer.Option("--encoder", "-e", help="lexical, minilm, st:NAME, hf:NAME; +style.")]
 Fields = Annotated[list[str] | None, typer.Option("--field", help="user=annotator_id: which column is what.")]
@@ -35,11 +36,17 @@ Settings = Annotated[
 def main() -> None:
     """Run the command line; errors end with their message and exit code."""
     try:
-        app()
+        code = app(standalone_mode=False) or 0
+        if code == 130:  # newer typer turns Ctrl-C into this code itself
+            raise KeyboardInterrupt
+        sys.exit(code)
+    except UsageError as error:
+        error.show()  # type: ignore[attr-defined]
+        sys.exit(2)
     except PalateError as error:
         print(f"palate: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         print("palate: stopped; what was finished is kept, and the same command goes on", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
@@ -267,13 +274,15 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder with a report.jso
     print(write_report(values, folder)[1])
 
 
-def _pairs(given: list[str], option: str) -> dict[str, str]:
+def _pairs(
+    given: list[str], option: str, form: str = "NAME=VALUE, such as user=annotator_id"
+) -> dict[str, str]:
     """Read name=value options."""
     out = {}
     for text in given:
         name, sign, value = text.partition("=")
         if not sign or not name:
-            raise ConfigError(f"{option} {text!r}: expected NAME=VALUE, such as user=annotator_id")
+            raise ConfigError(f"{option} {text!r}: expected {form}")
         out[name.strip()] = value.strip()
     return out
 
@@ -283,10 +292,11 @@ def _settings(given: list[str]) -> dict[str, dict[str, Any]]:
     import yaml
 
     out: dict[str, dict[str, Any]] = {}
-    for key, text in _pairs(given, "--set").items():
+    form = "METHOD.FIELD=VALUE, such as mixed.rank=2"
+    for key, text in _pairs(given, "--set", form).items():
         owner, dot, name = key.partition(".")
         if not dot:
-            raise ConfigError(f"--set {key}={text}: expected METHOD.FIELD=VALUE, such as mixed.rank=2")
+            raise ConfigError(f"--set {key}={text}: expected {form}")
         try:
             out.setdefault(owner, {})[name] = yaml.safe_load(text)
         except yaml.YAMLError as error:

@@ -33,7 +33,7 @@ def test_equal_fields_give_an_equal_sample(kind):
 
 
 def test_roles_and_splits():
-    world = World()
+    world = World(users=200)
     people = world.sample().population
     assert np.bincount(people.role).tolist() == [80, 20, 100]
     assert people.n_rows == 200 * 50

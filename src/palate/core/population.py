@@ -165,6 +165,8 @@ class Population:
     def pairs(self) -> Pairs:
         """Every choice as pairs: the chosen option beats each other one; in a tie all are equal."""
         sizes = np.diff(self.option_offsets)
+        if (sizes == 2).all():
+            return self._twos()
         start = self.option_offsets[:-1]
         tied = self.chosen < 0
         best = start + np.maximum(self.chosen, 0)
@@ -179,6 +181,14 @@ class Population:
             row,
         )
         return _with_ties_among_the_rest(self, pairs, sizes)
+
+    def _twos(self) -> Pairs:
+        """Return the pairs of rows with two options each, without passing over all the options."""
+        row, first = np.arange(self.n_rows), self.option_offsets[0]
+        best = first + 2 * row + np.maximum(self.chosen, 0)
+        other = best + np.where(self.chosen == 1, -1, 1)
+        target = np.where(self.chosen < 0, 0.5, 1.0)
+        return Pairs(self.row_user, self.options[best], self.options[other], target, row)
 
     def take_rows(self, keep: ArrayLike) -> "Population":
         """Return the same users with some of their rows (a mask, or sorted row numbers)."""

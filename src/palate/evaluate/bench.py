@@ -40,7 +40,7 @@ class Bench:
         """Return every cell, the control first in each group."""
         names = [CONTROL, *(name for name in self.methods if name != CONTROL)]
         return [
-            Cell(task, encoder, name, self.methods.get(name, {}), self.seed)
+            Cell(task, encoder, name, self.methods.get(name, {}), self.seed, self.methods.get(CONTROL, {}))
             for task in self.tasks
             for encoder in self.encoders
             for name in names

@@ -1,10 +1,14 @@
 """One cell of a benchmark: a method fitted, adapted and scored on one task; kept on disk when finished."""
 
 import hashlib
+import io
 import json
 import os
 import time
+import zipfile
+import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,13 +31,14 @@ CURVE = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """What to run: a task, an encoder, a method with its fields, a seed."""
+    """What to run: a task, an encoder, a method with its fields, a seed; the fields of the gate's control."""
 
     task: Task
     encoder: str
     method: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    control: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self) -> Method:
         """Make the method, unfitted."""
@@ -41,7 +46,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A hash of all that the outcome depends on: data, encoder, method, version, fields, seed."""
+        """A hash of all that the outcome depends on: data, encoder, method, version, fields, gate, seed."""
         method = self.build()
         parts = [
             self.task.people.digest,
@@ -49,6 +54,7 @@ class Cell:
             self.method,
             method.version,
             method.config,
+            [Gate.version, sorted(self.control.items())] if method.personal else None,
         ]
         return hashlib.blake2b(
             json.dumps([*parts, self.seed, 2], default=str).encode(), digest_size=10
@@ -115,13 +121,14 @@ class Shelf:
     def get(self, key: str, targets: Pairs) -> Outcome | None:
         """Return a finished cell, or None where there is none (or a broken one)."""
         try:
-            with np.load(self.folder / f"{key}.npz", allow_pickle=False) as data:
+            whole = io.BytesIO((self.folder / f"{key}.npz").read_bytes())
+            with np.load(whole, allow_pickle=False) as data:
                 curve = {int(name[6:]): data[name] for name in data.files if name.startswith("curve_")}
                 applied = data["applied"]
                 gated = data["gated"] if "gated" in data.files else None
                 weight = data["weight"] if "weight" in data.files else None
                 seconds = json.loads(str(data["seconds"]))
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
         return Outcome(applied, gated, weight, curve, seconds) if len(applied) == len(targets) else None
 
@@ -137,7 +144,8 @@ class Shelf:
             np.savez_compressed(draft, **arrays)
             draft.replace(self.folder / f"{key}.npz")
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
             raise StorageError(
                 f"cannot keep a finished cell in {self.folder}: {error}; free some room"
             ) from error

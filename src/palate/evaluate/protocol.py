@@ -44,7 +44,7 @@ def new_users(name: str, population: Population, *, seed: int = 0, simulated: bo
     """Split people by the new-users protocol; roles and splits that are given are obeyed.
 
     Raises:
-        DataError: If no user is left to train on or none to test on.
+        DataError: If no user is left to train on or none to test on, or the targets are all ties.
     """
     people = split_new_users(population, seed)
     fit_on = people.take_users((people.role == 0) | (people.role == 1))
@@ -59,5 +59,10 @@ def new_users(name: str, population: Population, *, seed: int = 0, simulated: bo
             f"{name}: no test user has a target choice; a user needs two choices or more, and "
             f"{people.n_users} users with {people.n_rows} choices are too few to split: give more, or "
             "user_split=test and split=target to some"
+        )
+    if not (task.targets.target == 1.0).any():
+        raise DataError(
+            f"{name}: all {len(task.targets)} target pairs are ties, which no accuracy can be measured on; "
+            "give test users target choices that prefer something"
         )
     return task

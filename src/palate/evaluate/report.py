@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -94,7 +95,8 @@ def write_report(report: Mapping[str, Any], folder: str | Path) -> tuple[Path, P
             draft.write_text(text, encoding="utf-8")
             draft.replace(path / name)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
             raise StorageError(f"cannot write {path / name}: {error}") from error
         written.append(path / name)
     return written[0], written[1]

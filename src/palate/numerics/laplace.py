@@ -9,9 +9,11 @@ Newton's method (Rasmussen and Williams 2006, algorithm 3.1), in the smaller of 
             c = a - r,   da = S^1/2 B^-1 S^1/2 K c - c,   covariance I - G' S^1/2 B^-1 S^1/2 G
     n >= k  H = I + G' S G,   c = w - G' r,   dw = -H^-1 c,   covariance H^-1
 
-A step that does not lower 0.5 |w|^2 + sum_i nll_i is halved until it does. The prior's curvature is I,
-so half the squared gradient (c' K c or c' c) bounds how far, in nats, a user still is from the minimum:
-at ``tolerance`` they are done and leave the stack. Another m(w), a ``Link``, is minimised by L-BFGS
+Where a step does not lower 0.5 |w|^2 + sum_i nll_i it is not taken, and the next one has the curvature
+tanh(f/2) / 2f in the place of S: that quadratic touches nll at f and lies above it elsewhere (Jaakkola
+and Jordan 2000), so its minimum is lower. The prior's curvature is I, so half the squared gradient
+(c' K c or c' c) bounds how far, in nats, a user still is from the minimum: at ``tolerance`` they are
+done and leave the stack. Another m(w), a ``Link``, is minimised by L-BFGS
 (``numerics/quasi_newton.py``); its covariance is that of the problem linearised at the mode.
 
 Users of like numbers of pairs are padded to stacks with the users on the last axis; threads take stacks.
@@ -37,7 +39,6 @@ Ints = NDArray[np.int64]
 Covariance = Literal["none", "diagonal", "full"]
 
 _BYTES = 1 << 23  # of a stack's largest arrays: they stay in the caches, and NumPy has enough to do
-_SHORTEST = 1e-6  # a step's part below which a user is given up
 
 
 class Link(Protocol):
@@ -90,7 +91,7 @@ def posterior(
     size: int | None = None,
     link: Link | None = None,
     covariance: Covariance = "none",
-    steps: int = 100,
+    steps: int = 300,
     tolerance: float = 1e-9,
     threads: int | None = None,
 ) -> Posterior:
@@ -325,36 +326,43 @@ def _newton(form: _Form, choices: _Choices, steps: int, tolerance: float) -> tup
     x, f = np.zeros((form.size, b), choices.offset.dtype), choices.offset.copy()
     found, users = (x.copy(), f.copy()), np.arange(b)
     value, residual, curvature = choices.loss(f)
-    open_, scale = np.ones(b, bool), np.ones(b, x.dtype)
+    is_open = np.ones(b, bool)
     for _ in range(steps):
         gradient, left = form.gradient(x, residual)
-        open_ &= left > tolerance
-        if not open_.any():
-            break
-        if np.count_nonzero(open_) < 0.7 * len(open_):
+        is_open &= left > tolerance
+        if np.count_nonzero(is_open) < 0.7 * len(is_open):
             found[0][:, users], found[1][:, users] = x, f
-            keep = np.flatnonzero(open_)
+            keep = np.flatnonzero(is_open)
+            if not len(keep):
+                return found
             form, choices, users = form.take(keep), choices.take(keep), users[keep]
             x, f, residual, curvature, gradient = (
                 a.take(keep, axis=1) for a in (x, f, residual, curvature, gradient)
             )
-            value, scale, open_ = value[keep], scale[keep], open_[keep]
+            value, is_open = value[keep], is_open[keep]
         dx, df = form.step(gradient, x, residual, curvature)
-        scale *= open_
-        x_new, f_new = x + scale * dx, f + scale * df
-        new = choices.loss(f_new)
-        value_new = new[0] + form.prior(x_new, f_new - choices.offset)
+        x_new, f_new = x + dx * is_open, f + df * is_open
+        value_new, residual_new, curvature_new = choices.loss(f_new)
+        value_new += form.prior(x_new, f_new - choices.offset)
         worse = ~(value_new <= value + 8.0 * np.finfo(x.dtype).eps * (1.0 + value))
-        open_ &= (value_new < value) | (worse & (scale > _SHORTEST))
         if worse.any():
-            scale = np.where(worse, 0.5 * scale, 1.0).astype(x.dtype)
-            x, f, value = np.where(worse, x, x_new), np.where(worse, f, f_new), np.where(worse, value, value_new)
-            _, residual, curvature = choices.loss(f)
+            safe = _bound(f)
+            stuck = worse & (curvature >= safe).all(0)
+            is_open &= ~stuck & (worse | (value_new < value))
+            curvature = np.where(worse, safe, curvature_new)
+            x, f, residual = (np.where(worse, a, c) for a, c in ((x, x_new), (f, f_new), (residual, residual_new)))
+            value = np.where(worse, value, value_new)
         else:
-            scale = np.ones_like(scale)
-            x, f, value, residual, curvature = x_new, f_new, value_new, new[1], new[2]
+            is_open &= value_new < value
+            x, f, value, residual, curvature = x_new, f_new, value_new, residual_new, curvature_new
     found[0][:, users], found[1][:, users] = x, f
     return found
+
+
+def _bound(f: Floats) -> Floats:
+    """Return tanh(f / 2) / 2f, the curvature of a quadratic that nowhere lies below nll."""
+    half = np.maximum(0.5 * np.abs(f), 1e-3)
+    return np.asarray(0.25 * np.tanh(half) / half)
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,8 @@ def minimise(objective: Objective, w: Floats, steps: int, tolerance: float) -> F
         value_new, gradient_new = _search(objective, w, step, value, gradient)
         w = w + step
         history = [*history[1 - _MEMORY :], _pair(step, gradient_new - gradient)]
-        is_open &= (value_new < value) & (0.5 * _dot(gradient_new, gradient_new) > tolerance)
+        moved = history[-1][2] > 0.0
+        is_open &= moved & (0.5 * _dot(gradient_new, gradient_new) > tolerance)
         value, gradient = value_new, gradient_new
     found[:, problems] = w
     return found

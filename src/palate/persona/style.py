@@ -6,10 +6,12 @@ item i (length, structure, formality, ...),
     r_u(i) = sum_j (b_j + s_j v_uj) d_ij,    v_u ~ N(0, I),    b ~ N(0, shared^2 / 14 I)
 
 b is what people share, s_j how far they differ on axis j (learned by variational EM), v_u the user, by a
-batched Laplace posterior. A user's taste on axis j is b_j + s_j E[v_uj], in log-odds per unit of the
-axis, with variance Var(b_j) + s_j^2 Var(v_uj). A sentence is written only where its 95 % interval
-excludes zero; it tells the strength, the interval, what people prefer on average, and how many of the
-user's choices that differ on the axis agree.
+batched Laplace posterior. A user's taste on axis j is b_j + s_j v_uj at the mode, in log-odds per unit
+of the axis. Its 95 % interval ends where the exact log posterior has fallen by 1.96^2 / 2 along the line
+on which Laplace's covariance moves the other axes with v_uj, Var(b_j) added; a symmetric interval would
+see nothing in a user who always chose the shorter answer. A sentence is written only where the interval
+excludes zero and a choice speaks of the axis; it tells the strength, the interval, what people prefer on
+average, and how many of the user's choices that differ on the axis agree.
 """
 
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from palate.core import Claim, Corpus, Method, Persona, Population, Queries
+from palate.core import Claim, Corpus, Method, Pairs, Persona, Population, Queries
 from palate.models.features import embed
 from palate.models.style import STYLE_AXES
 from palate.numerics.design import Design, log_loss, mean_by
@@ -30,6 +32,7 @@ __all__ = ["Style"]
 
 Floats = NDArray[np.floating[Any]]
 _SIDES = 1.96  # half-width of a 95 % interval, in standard deviations
+_STEPS = np.linspace(0.0, 10.0, 201)  # how far from the mode the log posterior is looked at, in prior sd
 _DIFFERS = 0.25  # a choice speaks of an axis when its options differ by at least this much of a unit
 
 
@@ -90,14 +93,15 @@ class Style(Method):
         return self.shared_ + self.spread_ * mean, self.shared_variance_ + self.spread_**2 * variance
 
     def _words(self, population: Population, vectors: Floats) -> Any:
-        taste, variance = self._taste(vectors)
-        half = _SIDES * np.sqrt(variance)
-
         def write(user: int) -> tuple[str, tuple[Claim, ...]]:
-            shown = np.flatnonzero(np.abs(taste[user]) > half[user])
-            shown = shown[np.argsort(-np.abs(taste[user, shown]), kind="stable")]
-            evidence = _evidence(population, user)
-            claims = tuple(self._claim(j, taste[user, j], half[user, j], *evidence) for j in shown.tolist())
+            mean = vectors[user, : len(self.spread_)]
+            taste = self.shared_ + self.spread_ * mean
+            low, high = self._interval(population, user, mean)
+            ids, gap = _evidence(population, user)
+            spoken = (np.abs(gap) >= _DIFFERS).any(axis=0)
+            shown = np.flatnonzero(((low > 0) | (high < 0)) & spoken)
+            shown = shown[np.argsort(-np.abs(taste[shown]), kind="stable")]
+            claims = tuple(self._claim(j, taste[j], low[j], high[j], ids, gap) for j in shown.tolist())
             if not claims:
                 n = int(population.offsets[user + 1] - population.offsets[user])
                 return f"No preference of style is evident from {n} choices.", ()
@@ -105,22 +109,44 @@ class Style(Method):
 
         return write
 
-    def _claim(self, j: int, taste: float, half: float, ids: NDArray[np.object_], gap: Floats) -> Claim:
+    def _interval(self, population: Population, user: int, mean: Floats) -> tuple[Floats, Floats]:
+        """Return the ends of each axis' 95 % interval, float64 [axes]; ``mean`` is the mode of v_u."""
+        own, axes = _pairs_of(population, user), _axes(population.corpus)
+        gap = axes[own.winner] - axes[own.loser]
+        slope, latent = gap * self.spread_, gap @ (self.shared_ + self.spread_ * mean)
+        p = expit(latent)
+        covariance = np.linalg.inv(np.eye(len(mean)) + slope.T @ ((p * (1 - p))[:, None] * slope))
+        line = covariance / np.diag(covariance)  # column j: where the axes go as v_j grows by one
+        move = slope @ line
+        ends = []
+        for side in (-1.0, 1.0):
+            rise = np.empty((len(_STEPS), len(mean)))
+            for number, step in enumerate(side * _STEPS):
+                there = mean[:, None] + step * line
+                loss = log_loss(latent[:, None] + step * move, own.target[:, None]) if len(own) else move
+                rise[number] = 0.5 * (there**2).sum(0) + loss.sum(0)
+            root = np.sqrt(2.0 * np.maximum(rise - rise[0], 0.0))
+            reach = np.array([np.interp(_SIDES, root[:, j], _STEPS) for j in range(len(mean))])
+            ends.append(np.hypot(self.spread_ * reach, _SIDES * np.sqrt(self.shared_variance_)))
+        taste = self.shared_ + self.spread_ * mean
+        return taste - ends[0], taste + ends[1]
+
+    def _claim(
+        self, j: int, taste: float, low: float, high: float, ids: NDArray[np.object_], gap: Floats
+    ) -> Claim:
         axis, sign = STYLE_AXES[j], 1.0 if taste > 0 else -1.0
         speaks = np.abs(gap[:, j]) >= _DIFFERS
         agrees = speaks & (gap[:, j] * sign > 0)
-        average = sign * float(self.shared_[j])
+        average, strength = sign * float(self.shared_[j]), abs(float(taste))
+        low, high = (float(low), float(high)) if sign > 0 else (-float(high), -float(low))
         unit = axis.unit if sign > 0 else _reverse(axis.unit)
         text = (
             f"Prefers {axis.high if sign > 0 else axis.low}: {int(agrees.sum())} of {int(speaks.sum())} "
-            f"choices that differ in it, {abs(taste):+.2f} log-odds [{abs(taste) - half:+.2f}, "
-            f"{abs(taste) + half:+.2f}] {unit} (people on average {average:+.2f})."
+            f"choices that differ in it, {strength:+.2f} log-odds [{low:+.2f}, {high:+.2f}] {unit} "
+            f"(people on average {average:+.2f})."
         )
         against = speaks & ~agrees
-        strength = abs(float(taste))
-        return Claim(
-            text, strength, strength - half, strength + half, tuple(ids[agrees]), tuple(ids[against])
-        )
+        return Claim(text, strength, low, high, tuple(ids[agrees]), tuple(ids[against]))
 
     def describe(self, persona: Persona) -> str:
         """Return the persona's sentences, or what people prefer on average for an average user."""
@@ -149,10 +175,16 @@ def _believe(axes: Floats, shared: Floats, spread: Floats, population: Populatio
     return np.concatenate([believed.mean, believed.covariance], axis=1)
 
 
-def _evidence(population: Population, user: int) -> tuple[NDArray[np.object_], Floats]:
-    """Return ids [pairs] and the difference winner minus loser on each axis [pairs, axes] of one user."""
+def _pairs_of(population: Population, user: int) -> Pairs:
     pairs = population.pairs
-    start, stop = np.searchsorted(pairs.user, [user, user + 1])
-    own = pairs.take(np.arange(start, stop)[pairs.target[start:stop] == 1.0])
-    axes = _axes(population.corpus)
-    return population.ids[own.row], axes[own.winner] - axes[own.loser]
+    return pairs.take(np.arange(*np.searchsorted(pairs.user, [user, user + 1])))
+
+
+def _evidence(population: Population, user: int) -> tuple[NDArray[np.object_], Floats]:
+    """Return a user's choices: ids [choices], and on each axis the chosen less the mean of the others."""
+    pairs, axes = _pairs_of(population, user), _axes(population.corpus)
+    own = pairs.take(pairs.target == 1.0)
+    rows, choice, count = np.unique(own.row, return_inverse=True, return_counts=True)
+    gap = np.zeros((len(rows), axes.shape[1]))
+    np.add.at(gap, choice, axes[own.winner] - axes[own.loser])
+    return population.ids[rows], gap / count[:, None]

@@ -113,7 +113,7 @@ class LoRe(EmbeddingMethod):
         return np.asarray(self._remember(corpus, lambda: self._features(corpus) @ self.basis_), np.float64)
 
     def _condense(self, population: Population) -> Floats:
-        return self._shares(self._table(population), population, self.spread_)
+        return self._shares(self._table(population).astype(np.float32), population, self.spread_)
 
     def _log_odds(self, vectors: Floats, queries: Queries) -> Floats:
         return option_dot(self._table(queries), vectors, queries)

@@ -150,10 +150,10 @@ class Mixed(EmbeddingMethod):
 
     def _condense(self, population: Population) -> Floats:
         """Return [users, 2k + groups]: mean of each user's parameters, their variance, shares of groups."""
-        offset, g = self._projected(population.corpus)
+        offset, g = (table.astype(np.float32) for table in self._projected(population.corpus))
         pairs = population.pairs
         starts = np.searchsorted(pairs.user, np.arange(population.n_users + 1))
-        table = UserPairs(offset, g, pairs.winner, pairs.loser, pairs.target.astype(g.dtype), starts)
+        table = UserPairs(offset, g, pairs.winner, pairs.loser, pairs.target, starts)
         return np.concatenate(_believe(table, self._groups()), axis=1)
 
     def _groups(self) -> Groups | None:
@@ -252,7 +252,7 @@ def _believe(table: UserPairs, groups: Groups | None, block: int = 16384) -> tup
     if groups is None:
         believed = posterior(table, covariance="diagonal")
         assert believed.covariance is not None
-        return believed.mean, believed.covariance, np.zeros((table.n_users, 0))
+        return believed.mean, believed.covariance, np.zeros((table.n_users, 0), believed.mean.dtype)
     parts = []
     for start in range(0, table.n_users, block):
         some = replace(table, starts=table.starts[start : start + block + 1])
