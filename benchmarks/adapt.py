@@ -39,14 +39,15 @@ from scipy.special import expit, log_expit
 
 from palate.core import Corpus, Method, Population, as_conversation
 from palate.models.features import embed
-from palate.numerics import laplace
+from palate.numerics.forms import Choices
 from palate.numerics.kernel import ItemKernel
+from palate.numerics.threads import one_blas_thread
 from palate.reward.lore import LoRe, Mixture
 from palate.reward.mixed import Mixed
 
 Floats = NDArray[np.floating[Any]]
 ITEMS, FRESH, MOST = 2000, 10, 1e-3
-WORDS = "the of a park city school because people need more less council build quiet green safe new old".split()
+WORDS = ["the", "of", "a", "park", "city", "school", "because", "people", "need", "more", "less", "council"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def lore_case(corpus: Corpus, rank: int, rng: np.random.Generator) -> Case:
     method.basis_ = basis * 3.0 / (x @ basis).std()
     method.rank_, method.ridge_, method.spread_, method.fitted_ = rank, 1.0, 2.0, True
     link = Mixture(method.spread_)
-    return Case(method, np.zeros(ITEMS), method._table(corpus), lambda w: link(w.T).T, link)  # type: ignore[arg-type]
+    table = np.asarray(x @ method.basis_, np.float64)
+    return Case(method, np.zeros(ITEMS), table, lambda w: link(w.T).T, link)
 
 
 def mixed_case(corpus: Corpus, rank: int, rng: np.random.Generator) -> Case:
@@ -82,7 +84,8 @@ def mixed_case(corpus: Corpus, rank: int, rng: np.random.Generator) -> Case:
     method = Mixed(rank=rank)
     text, style = method._blocks(corpus)
     scaled = np.asarray(style, np.float64) / np.sqrt(style.shape[1])
-    kernel = ItemKernel.over(text[:256].astype(np.float64), scaled[:256], length=method.length, own=method.own)
+    some = text[:256].astype(np.float64), scaled[:256]
+    kernel = ItemKernel.over(*some, length=method.length, own=method.own)
     method._keep_kernel(kernel)
     x = kernel.features(text, scaled)
     shared, directions = rng.normal(size=x.shape[1]), rng.normal(size=(x.shape[1], rank))
@@ -186,15 +189,15 @@ def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
 
 def evaluations(case: Case, people: Population) -> float:
     """Return how often the loss was evaluated for a user, on average."""
-    seen, loss = [0], laplace._Choices.loss
+    seen, loss = [0], Choices.loss
 
     def counted(self: Any, f: Floats) -> Any:
         seen[0] += f.shape[1]
         return loss(self, f)
 
-    laplace._Choices.loss = counted  # type: ignore[method-assign]
+    Choices.loss = counted  # type: ignore[method-assign]
     case.method.adapt_batch(people)
-    laplace._Choices.loss = loss  # type: ignore[method-assign]
+    Choices.loss = loss  # type: ignore[method-assign]
     return seen[0] / people.n_users
 
 
@@ -228,14 +231,16 @@ def measure(name: str, users: int, rank: int, n: int, sample: int) -> dict[str, 
     people = population_of(corpus, items, chosen)
     few = people.take_users(np.arange(min(users, 10_000)))
     calls = evaluations(case, few)
-    runs = [timed(lambda: case.method.adapt_batch(replace(people))) for _ in range(3 if users <= 100_000 else 1)]
+    repeats = 3 if users <= 100_000 else 1
+    runs = [timed(lambda: case.method.adapt_batch(replace(people))) for _ in range(repeats)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     seconds, cpu = statistics.median(r[0] for r in runs), statistics.median(r[1] for r in runs)
     vectors = runs[-1][2].vectors[:sample, : case.table.shape[1]]
     sample = min(sample, users)
     part = people.take_users(np.arange(sample))
-    loop_s = timed(lambda: loop(case, part, sample, False))[0] / sample * users
-    exact = loop(case, part, sample, True)
+    with one_blas_thread():
+        loop_s, loop_cpu, _ = timed(lambda: loop(case, part, sample, False))
+        exact = loop(case, part, sample, True)
     fresh = rng.integers(0, ITEMS, (sample, FRESH, 2))
     truth = np.zeros((sample, FRESH), np.int64)
     gaps = [
@@ -246,22 +251,33 @@ def measure(name: str, users: int, rank: int, n: int, sample: int) -> dict[str, 
     operations, moved = work_of_a_user(case, n, calls)
     floor = users * (operations / gemm + moved / copy)
     return {
-        "users": users, "parameters": case.table.shape[1], "seconds": seconds, "cpu_s": cpu, "peak_gib": peak,
-        "evaluations": calls, "gemm_gflops": gemm / 1e9, "copy_gbytes": copy / 1e9, "floor_s": floor,
-        "loop_s": loop_s, "mean_gap": max(abs(float(g.mean())) for g in gaps),
+        "users": users,
+        "parameters": case.table.shape[1],
+        "seconds": seconds,
+        "cpu_s": cpu,
+        "peak_gib": peak,
+        "evaluations": calls,
+        "gemm_gflops": gemm / 1e9,
+        "copy_gbytes": copy / 1e9,
+        "floor_s": floor,
+        "loop_s": loop_s / sample * users,
+        "loop_cpu_s": loop_cpu / sample * users,
+        "mean_gap": max(abs(float(g.mean())) for g in gaps),
         "user_gap": max(float(np.abs(g).max()) for g in gaps),
-    }  # fmt: skip
+    }
 
 
 def show(name: str, m: dict[str, float]) -> None:
-    """Print one line."""
+    """Print one measurement."""
     print(
-        f"{name:5} {m['users']:9,.0f} users x {m['parameters']:.0f} | {m['seconds']:7.3f} s "
-        f"(CPU {m['cpu_s']:6.3f}) | {m['users'] / m['seconds']:9,.0f} users/s | peak {m['peak_gib']:.2f} GiB | "
-        f"floor {m['floor_s']:6.3f} s (GEMM {m['gemm_gflops']:.0f} GFLOP/s, copy {m['copy_gbytes']:.1f} GB/s, "
-        f"{m['evaluations']:.1f} evaluations a user), x {m['seconds'] / m['floor_s']:.1f} | plain loop "
-        f"{m['loop_s']:9,.1f} s extrapolated, x {m['loop_s'] / m['seconds']:.0f} slower | log-loss within "
-        f"{m['mean_gap']:.1e} (one user: {m['user_gap']:.1e})",
+        f"{name}: {m['users']:,.0f} users, {m['parameters']:.0f} parameters: {m['seconds']:.3f} s (CPU "
+        f"{m['cpu_s']:.3f}), {m['users'] / m['seconds']:,.0f} users/s, peak {m['peak_gib']:.2f} GiB\n"
+        f"    floor {m['floor_s']:.3f} s (GEMM {m['gemm_gflops']:.0f} GFLOP/s, copy {m['copy_gbytes']:.1f} "
+        f"GB/s, {m['evaluations']:.1f} evaluations a user); this is {m['seconds'] / m['floor_s']:.1f} times it\n"
+        f"    plain loop {m['loop_s']:,.1f} s (CPU {m['loop_cpu_s']:,.1f}), extrapolated: "
+        f"{m['loop_cpu_s'] / m['cpu_s']:.0f} times the CPU\n"
+        f"    mean log-loss within {m['mean_gap']:.1e} of float64 run to convergence (one user: "
+        f"{m['user_gap']:.1e})",
         flush=True,
     )
 
@@ -290,7 +306,7 @@ def main() -> None:
             show(name, found)
             worst = max(worst, found["mean_gap"])
     if worst > MOST:
-        sys.exit(f"mean log-loss differs by {worst:.1e} from the float64 solver's; at most {MOST:.0e} is allowed")
+        sys.exit(f"mean log-loss differs by {worst:.1e} from float64's; at most {MOST:.0e} is allowed")
 
 
 if __name__ == "__main__":

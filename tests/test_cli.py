@@ -147,6 +147,7 @@ def test_looking_at_data(palate, choices):
         (("bench", "--set", "nonsense"), 2, "METHOD.FIELD=VALUE"),
         (("bench", "--world", "flat"), 2, "two_tastes"),
         (("bench", "--config", "none.yaml"), 2, "none.yaml"),
+        (("bench", "--config", "none.yaml", "--methods", "mixed"), 2, "already says"),
         (("rank", "nothing", "-p", "Hi", "-r", "a", "-r", "b"), 6, "palate fit"),
         (("report", "nothing"), 2, "palate bench"),
         (("data", "check", "nowhere.csv"), 3, "nowhere.csv"),

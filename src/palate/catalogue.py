@@ -6,14 +6,17 @@ A package adds its own with, in its ``pyproject.toml``:
     my-method = "my_package.my_module:MyMethod"
 """
 
+import dataclasses
 import difflib
 import json
+import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from palate.core import ConfigError, Method, StorageError
 
@@ -71,12 +74,10 @@ def build(name: str, fields: Mapping[str, Any] | None = None, **common: Any) -> 
     2
     """
     cls = find(name)
-    has = set(getattr(cls, "__dataclass_fields__", {}))
+    has = {field.name for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     unknown = set(fields or {}) - has
     if unknown:
-        raise ConfigError(
-            f"{name} has no field {sorted(unknown)}; it has {sorted(f for f in has if f[0] != '_')}"
-        )
+        raise ConfigError(f"{name} has no field {sorted(unknown)}; it has {sorted(has)}")
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in (fields or {}).items()}
     return cls(**{**{k: v for k, v in common.items() if k in has}, **given})
 
@@ -97,7 +98,7 @@ def load(folder: str | Path) -> Method:
                 f"{method.version}: fit it again with `palate fit`"
             )
         return method.restore(path, head)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error) as error:
         raise StorageError(f"{path} holds no model that `palate fit` wrote: {error}") from error
 
 

@@ -71,6 +71,8 @@ def bench(
     world: Annotated[str, typer.Option(help="default or two_tastes, when no file is given.")] = "default",
     settings: Settings = None,
     field: Fields = None,
+    min_gap: Annotated[float, typer.Option(help="Smallest difference of ratings that makes a pair.")] = 1.0,
+    cap: Annotated[int, typer.Option(help="Most pairs a user from ratings.")] = 100,
     config: Annotated[Path | None, typer.Option(help="run.yaml of an earlier run.")] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the estimate and stop.")] = False,
 ) -> None:
@@ -80,6 +82,8 @@ def bench(
     from palate.terminal import console, leaderboard, progress_bar
 
     if config:
+        if files or methods or encoder or settings or field:
+            raise ConfigError(f"--config {config} already says what to run: change the file, or leave it out")
         study = load_study(config)
     else:
         chosen = _settings(settings or [])
@@ -94,6 +98,8 @@ def bench(
             encoders=tuple(encoder or ("lexical",)),
             seed=seed,
             fields=_pairs(field or [], "--field"),
+            min_gap=min_gap,
+            cap=cap,
         )
     with progress_bar() as tell:
         prepared = study.prepare(tell)

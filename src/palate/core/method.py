@@ -174,7 +174,7 @@ class Method(ABC):
 
     def restore(self, folder: str | Path, head: Mapping[str, Any]) -> Self:
         """Take up the state that :meth:`save` wrote into ``folder``; ``head`` is its ``model.json``."""
-        with np.load(Path(folder) / "state.npz", allow_pickle=False) as arrays:
+        with open(Path(folder) / "state.npz", "rb") as file, np.load(file, allow_pickle=False) as arrays:
             self.__dict__.update({key: arrays[key] for key in arrays.files})
         self.__dict__.update(head["state"])
         self.__dict__["_cached_fingerprint"] = head["fingerprint"]

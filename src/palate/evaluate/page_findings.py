@@ -49,7 +49,7 @@ def _answer(section: Section, where: str) -> tuple[str, str]:
         )
     difference = section.get(lead, "accuracy", paired=True)
     name, reach = section.label(lead), _accuracy(section, lead)
-    ranks = len(section.personal())
+    ranks = sum(not section.flag(m, "gated") for m in section.personal())
     most = f"{name}, the most accurate of {ranks} personal methods," if ranks > 1 else name
     pooled = f"the {section.label(section.control)} model"
     shown = stance(difference)
@@ -106,7 +106,7 @@ def _touched(section: Section, method: str) -> str:
 
 def _tally(section: Section) -> str:
     """How many personal methods are better, worse, and neither."""
-    personal = section.personal()
+    personal = [m for m in section.personal() if not section.flag(m, "gated")]
     seen = [stance(section.get(m, "accuracy", paired=True)) for m in personal]
     if len(personal) < 2 or "unknown" in seen:
         return ""

@@ -111,7 +111,7 @@ class Prepared:
                   if task.name in self.samples}  # fmt: skip
         report = make_report(
             results,
-            command=f"palate bench --config {out / 'run.yaml'}",
+            command=f"palate bench --config {out / 'run.yaml'} --out {out}",
             bounds=bounds,
             facts=self.facts,
             notes=_notes(self),

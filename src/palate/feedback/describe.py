@@ -1,4 +1,4 @@
-"""What kind of disagreement a data set holds (evaluation.md, Data-set characteristics; paper 004, 4.2).
+"""What kind of disagreement a data set holds ("When Personalization Meets Reality", 4.2).
 
 An *input* is a pair of responses to one conversation that at least two users compared. With y[u, x] in
 [0, 1] user u's mean choice on input x (1 = the first item, ties left out):

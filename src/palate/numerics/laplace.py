@@ -3,11 +3,8 @@
 A user has parameters w ~ N(0, I) in R^k and latent log-odds of their pairs, f = o + G m(w) with G [n, r]
 the pairs' differences of directions; P(winner beats loser) = sigmoid(f). With residual
 r = t - sigmoid(f) and curvature S = sigmoid(f)(1 - sigmoid(f)) the linear case m(w) = w is solved by
-Newton's method (Rasmussen and Williams 2006, algorithm 3.1), in the smaller of two forms:
-
-    n < k   w = G' a, f = o + K a, K = G G' made once, B = I + S^1/2 K S^1/2
-            c = a - r,   da = S^1/2 B^-1 S^1/2 K c - c,   covariance I - G' S^1/2 B^-1 S^1/2 G
-    n >= k  H = I + G' S G,   c = w - G' r,   dw = -H^-1 c,   covariance H^-1
+Newton's method (Rasmussen and Williams 2006, algorithm 3.1) in pairs or in parameters, whichever are
+fewer (``numerics/forms.py``); the covariance is (I + G' S G)^-1 at the mode.
 
 Where a step does not lower 0.5 |w|^2 + sum_i nll_i it is not taken, and the next one has the curvature
 tanh(f/2) / 2f in the place of S: that quadratic touches nll at f and lies above it elsewhere (Jaakkola
@@ -22,13 +19,13 @@ Users of like numbers of pairs are padded to stacks with the users on the last a
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.numerics import stack
+from palate.numerics.forms import Choices, Covariance, Form, form_of
 from palate.numerics.quasi_newton import minimise
 from palate.numerics.threads import one_blas_thread
 
@@ -36,7 +33,6 @@ __all__ = ["Covariance", "Link", "Posterior", "UserPairs", "posterior"]
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
-Covariance = Literal["none", "diagonal", "full"]
 
 _BYTES = 1 << 23  # of a stack's largest arrays: they stay in the caches, and NumPy has enough to do
 
@@ -119,7 +115,7 @@ def posterior(
     def solve(users: Ints) -> None:
         choices, g = _gather(pairs, users)
         if link is None:
-            form = _form(g)
+            form = form_of(g)
             x, f = _newton(form, choices, steps, tolerance)
             mean[users] = form.weights(x)
         else:
@@ -129,7 +125,7 @@ def posterior(
             if spread is None:
                 return
             f, jacobian = linked.linearised(w)
-            form = _form(jacobian)
+            form = form_of(jacobian)
         if spread is not None:
             spread[users] = form.covariance(choices.loss(f)[2], covariance)
 
@@ -160,31 +156,7 @@ def _stacks(pairs: UserPairs, k: int) -> Iterator[Ints]:
         start = stop
 
 
-@dataclass(frozen=True, eq=False)
-class _Choices:
-    """Float [n, b] each: the shared log-odds, and the targets less 0.5. Padding is zero in both.
-
-    With its directions zero too, padding adds a constant to the loss and nothing to w.
-    """
-
-    offset: Floats
-    target: Floats
-
-    def take(self, index: Ints) -> "_Choices":
-        return _Choices(self.offset.take(index, axis=1), self.target.take(index, axis=1))
-
-    def loss(self, f: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return sum nll [b], the residual t - sigmoid(f) and the curvature [n, b], all from exp(-|f|)."""
-        size = np.abs(f)
-        e = np.exp(-size)
-        above = 1.0 + e
-        nll = np.log(above).sum(0) + 0.5 * size.sum(0) - np.einsum("nb,nb->b", self.target, f)
-        e /= above
-        centred = np.copysign(0.5 - e, f)  # sigmoid(f) - 0.5
-        return nll, self.target - centred, e - e * e
-
-
-def _gather(pairs: UserPairs, users: Ints) -> tuple[_Choices, Floats]:
+def _gather(pairs: UserPairs, users: Ints) -> tuple[Choices, Floats]:
     """Return the users' choices and their directions [b, n, r]."""
     starts, counts = pairs.starts[users], pairs.starts[users + 1] - pairs.starts[users]
     slot = np.arange(counts.max())
@@ -200,169 +172,69 @@ def _gather(pairs: UserPairs, users: Ints) -> tuple[_Choices, Floats]:
     if padded:
         for column in (g, offset, target):
             column[~real] = 0.0
-    return _Choices(*(np.array(c.T, g.dtype, order="C") for c in (offset, target))), g
-
-
-class _Form(Protocol):
-    """The linear problem in coordinates x [m, b]."""
-
-    size: int
-
-    def weights(self, x: Floats) -> Floats:
-        """Return w [b, k]."""
-
-    def prior(self, x: Floats, change: Floats) -> Floats:
-        """Return 0.5 |w|^2 [b], given f - o."""
-
-    def gradient(self, x: Floats, residual: Floats) -> tuple[Floats, Floats]:
-        """Return what :meth:`step` wants of the gradient [m, b], and half its squared norm [b]."""
-
-    def step(self, gradient: Floats, x: Floats, residual: Floats, curvature: Floats) -> tuple[Floats, Floats]:
-        """Return Newton's change of x [m, b] and of f [n, b]."""
-
-    def covariance(self, curvature: Floats, covariance: Covariance) -> Floats:
-        """Return (I + G' S G)^-1, [b, k] or [b, k, k]."""
-
-    def take(self, index: Ints) -> "_Form":
-        """Return the form of some of its users."""
-
-
-def _form(g: Floats) -> _Form:
-    return _Dual.of(g) if g.shape[1] < g.shape[2] else _Primal(g)
+    return Choices(*(np.array(c.T, g.dtype, order="C") for c in (offset, target))), g
 
 
 @dataclass(frozen=True, eq=False)
-class _Dual:
-    """x = a, w = G' a; for fewer pairs than parameters."""
+class _Point:
+    """Where users are: x [m, b], f [n, b], the objective [b], the residual and the curvature [n, b]."""
 
-    g: Floats  # [b, n, k]
-    k: Floats  # [n, n, b]
+    x: Floats
+    f: Floats
+    value: Floats
+    residual: Floats
+    curvature: Floats
 
     @classmethod
-    def of(cls, g: Floats) -> "_Dual":
-        return cls(g, np.ascontiguousarray((g @ g.swapaxes(1, 2)).transpose(1, 2, 0)))
+    def at(cls, form: Form, choices: Choices, x: Floats, f: Floats) -> "_Point":
+        nll, residual, curvature = choices.loss(f)
+        return cls(x, f, nll + form.prior(x, f - choices.offset), residual, curvature)
 
-    @property
-    def size(self) -> int:
-        return len(self.k)
+    def take(self, index: Ints) -> "_Point":
+        columns = (self.x, self.f, self.value, self.residual, self.curvature)
+        return _Point(*(column.take(index, axis=-1) for column in columns))
 
-    def weights(self, x: Floats) -> Floats:
-        return np.asarray((x.T[:, None, :] @ self.g)[:, 0])
+    def back(self, worse: NDArray[np.bool_], old: "_Point") -> tuple["_Point", NDArray[np.bool_]]:
+        """Return some users to where they were, with a curvature that is safe there; and who had it already.
 
-    def prior(self, x: Floats, change: Floats) -> Floats:
-        return np.asarray(0.5 * np.einsum("nb,nb->b", x, change))
-
-    def gradient(self, x: Floats, residual: Floats) -> tuple[Floats, Floats]:
-        c = x - residual
-        change = np.einsum("ijb,jb->ib", self.k, c)
-        return change, 0.5 * np.einsum("nb,nb->b", c, change)
-
-    def step(self, gradient: Floats, x: Floats, residual: Floats, curvature: Floats) -> tuple[Floats, Floats]:
-        root = np.sqrt(curvature)
-        da = root * stack.solve(self._factor(root), root * gradient) - (x - residual)
-        return da, np.einsum("ijb,jb->ib", self.k, da)
-
-    def covariance(self, curvature: Floats, covariance: Covariance) -> Floats:
-        root = np.sqrt(curvature)
-        left = stack.invert(self._factor(root)) * root
-        explained = np.ascontiguousarray(left.transpose(2, 0, 1)) @ self.g
-        if covariance == "diagonal":
-            return np.asarray(np.maximum(1.0 - np.einsum("bik,bik->bk", explained, explained), 0.0))
-        return np.asarray(np.eye(self.g.shape[2]) - explained.swapaxes(1, 2) @ explained)
-
-    def take(self, index: Ints) -> "_Dual":
-        return _Dual(self.g[:0], self.k.take(index, axis=2))
-
-    def _factor(self, root: Floats) -> Floats:
-        b = self.k * root
-        b *= root[:, None]
-        b[np.arange(len(b)), np.arange(len(b))] += 1.0
-        return stack.factor(b)
+        A quadratic with the curvature tanh(f / 2) / 2f touches nll at f and lies nowhere below it.
+        """
+        half = np.maximum(0.5 * np.abs(old.f), 1e-3)
+        safe = 0.25 * np.tanh(half) / half
+        x, f, value = (
+            np.where(worse, a, b) for a, b in ((old.x, self.x), (old.f, self.f), (old.value, self.value))
+        )
+        residual = np.where(worse, old.residual, self.residual)
+        curvature = np.where(worse, safe, self.curvature)
+        return _Point(x, f, value, residual, curvature), worse & (old.curvature >= safe).all(0)
 
 
-@dataclass(frozen=True, eq=False)
-class _Primal:
-    """x = w; for at least as many pairs as parameters."""
-
-    g: Floats  # [b, n, k]
-
-    @property
-    def size(self) -> int:
-        return self.g.shape[2]
-
-    def weights(self, x: Floats) -> Floats:
-        return x.T
-
-    def prior(self, x: Floats, change: Floats) -> Floats:
-        return np.asarray(0.5 * np.einsum("kb,kb->b", x, x))
-
-    def gradient(self, x: Floats, residual: Floats) -> tuple[Floats, Floats]:
-        c = x - (residual.T[:, None, :] @ self.g)[:, 0].T
-        return c, 0.5 * np.einsum("kb,kb->b", c, c)
-
-    def step(self, gradient: Floats, x: Floats, residual: Floats, curvature: Floats) -> tuple[Floats, Floats]:
-        dw = -stack.solve(self._factor(curvature), gradient)
-        return dw, (self.g @ dw.T[..., None])[..., 0].T
-
-    def covariance(self, curvature: Floats, covariance: Covariance) -> Floats:
-        left = stack.invert(self._factor(curvature))
-        if covariance == "diagonal":
-            return np.asarray(np.einsum("ikb,ikb->bk", left, left))
-        rows = np.ascontiguousarray(left.transpose(2, 0, 1))
-        return np.asarray(rows.swapaxes(1, 2) @ rows)
-
-    def take(self, index: Ints) -> "_Primal":
-        return replace(self, g=self.g[index])
-
-    def _factor(self, curvature: Floats) -> Floats:
-        h = np.ascontiguousarray((self.g.swapaxes(1, 2) @ (curvature.T[..., None] * self.g)).transpose(1, 2, 0))
-        h[np.arange(len(h)), np.arange(len(h))] += 1.0
-        return stack.factor(h)
-
-
-def _newton(form: _Form, choices: _Choices, steps: int, tolerance: float) -> tuple[Floats, Floats]:
+def _newton(form: Form, choices: Choices, steps: int, tolerance: float) -> tuple[Floats, Floats]:
     """Return the modes' coordinates x [m, b] and log-odds f [n, b]."""
-    b = choices.offset.shape[1]
-    x, f = np.zeros((form.size, b), choices.offset.dtype), choices.offset.copy()
-    found, users = (x.copy(), f.copy()), np.arange(b)
-    value, residual, curvature = choices.loss(f)
-    is_open = np.ones(b, bool)
+    start = np.zeros((form.size, choices.offset.shape[1]), choices.offset.dtype)
+    at = _Point.at(form, choices, start, choices.offset)
+    found, users = (start, choices.offset.copy()), np.arange(len(at.value))
+    is_open, noise = np.ones(len(users), bool), 8.0 * np.finfo(start.dtype).eps
     for _ in range(steps):
-        gradient, left = form.gradient(x, residual)
+        gradient, left = form.gradient(at.x, at.residual)
         is_open &= left > tolerance
         if np.count_nonzero(is_open) < 0.7 * len(is_open):
-            found[0][:, users], found[1][:, users] = x, f
+            found[0][:, users], found[1][:, users] = at.x, at.f
             keep = np.flatnonzero(is_open)
             if not len(keep):
                 return found
-            form, choices, users = form.take(keep), choices.take(keep), users[keep]
-            x, f, residual, curvature, gradient = (
-                a.take(keep, axis=1) for a in (x, f, residual, curvature, gradient)
-            )
-            value, is_open = value[keep], is_open[keep]
-        dx, df = form.step(gradient, x, residual, curvature)
-        x_new, f_new = x + dx * is_open, f + df * is_open
-        value_new, residual_new, curvature_new = choices.loss(f_new)
-        value_new += form.prior(x_new, f_new - choices.offset)
-        worse = ~(value_new <= value + 8.0 * np.finfo(x.dtype).eps * (1.0 + value))
+            form, choices, at = form.take(keep), choices.take(keep), at.take(keep)
+            users, is_open, gradient = users[keep], is_open[keep], gradient.take(keep, axis=1)
+        dx, df = form.step(gradient, at.x, at.residual, at.curvature)
+        new = _Point.at(form, choices, at.x + dx * is_open, at.f + df * is_open)
+        worse = ~(new.value <= at.value + noise * (1.0 + at.value))
+        is_open &= worse | (new.value < at.value)
         if worse.any():
-            safe = _bound(f)
-            stuck = worse & (curvature >= safe).all(0)
-            is_open &= ~stuck & (worse | (value_new < value))
-            curvature = np.where(worse, safe, curvature_new)
-            x, f, residual = (np.where(worse, a, c) for a, c in ((x, x_new), (f, f_new), (residual, residual_new)))
-            value = np.where(worse, value, value_new)
-        else:
-            is_open &= value_new < value
-            x, f, value, residual, curvature = x_new, f_new, value_new, residual_new, curvature_new
-    found[0][:, users], found[1][:, users] = x, f
+            new, stuck = new.back(worse, at)
+            is_open &= ~stuck
+        at = new
+    found[0][:, users], found[1][:, users] = at.x, at.f
     return found
-
-
-def _bound(f: Floats) -> Floats:
-    """Return tanh(f / 2) / 2f, the curvature of a quadratic that nowhere lies below nll."""
-    half = np.maximum(0.5 * np.abs(f), 1e-3)
-    return np.asarray(0.25 * np.tanh(half) / half)
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,7 +242,7 @@ class _Linked:
     """The objective of a link: 0.5 |w|^2 + sum nll(o + G m(w)), for :func:`minimise`."""
 
     g: Floats  # [n, r, b]
-    choices: _Choices
+    choices: Choices
     link: Link
 
     def __call__(self, w: Floats) -> tuple[Floats, Floats]:

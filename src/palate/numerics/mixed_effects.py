@@ -133,7 +133,7 @@ def _expect(model: MixedEffects, x: Floats, fixed: Floats, design: Design) -> Po
     offset, g = model.project(x, fixed)
     starts = np.searchsorted(design.user, np.arange(design.n_users + 1))
     table = UserPairs(offset, g, design.winner, design.loser, design.target, starts)
-    return posterior(table, covariance="full", tolerance=1e-4)
+    return posterior(table, covariance="full", tolerance=1e-6)
 
 
 def _rescale(model: MixedEffects, believed: Posterior, rank: int) -> tuple[MixedEffects, Posterior]:

@@ -1,6 +1,6 @@
 """Bradley-Terry on frozen embeddings: for all users, for each alone, and with the user as a condition.
 
-Source: "When Personalization Meets Reality" (paper 004), section 3.1. For user u, conversation x and
+Source: "When Personalization Meets Reality", section 3.1. For user u, conversation x and
 responses chosen y_c and rejected y_r, with phi [d] the frozen embedding of an item:
 
     pooled       r(x, y)   = w . phi(x, y)                      one w for everybody
@@ -64,7 +64,7 @@ class Pooled(EmbeddingMethod):
 
     name: ClassVar[str] = "pooled"
     seconds_per_10k: ClassVar[float] = 0.5
-    paper: ClassVar[str] = "When Personalization Meets Reality (004), 3.1: vanilla Bradley-Terry"
+    paper: ClassVar[str] = "When Personalization Meets Reality 3.1: vanilla Bradley-Terry"
     personal: ClassVar[bool] = False
     ridges: tuple[float, ...] = RIDGES
 
@@ -100,7 +100,7 @@ class Individual(EmbeddingMethod):
 
     name: ClassVar[str] = "individual"
     seconds_per_10k: ClassVar[float] = 0.5
-    paper: ClassVar[str] = "When Personalization Meets Reality (004), 3.1: individual reward model"
+    paper: ClassVar[str] = "When Personalization Meets Reality 3.1: individual reward model"
     ridges: tuple[float, ...] = RIDGES
 
     def _learn(self, population: Population) -> None:
@@ -146,8 +146,8 @@ class Conditional(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "conditional"
-    seconds_per_10k: ClassVar[float] = 15.0
-    paper: ClassVar[str] = "When Personalization Meets Reality (004), 3.1: conditional reward model"
+    seconds_per_10k: ClassVar[float] = 9.0
+    paper: ClassVar[str] = "When Personalization Meets Reality 3.1: conditional reward model"
     on: Literal["user", "profile"] = "user"
     ridges: tuple[float, ...] = (10.0, 1.0)
 

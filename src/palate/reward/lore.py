@@ -1,6 +1,6 @@
 """LoRe: a few reward functions that all users share, and each user's mixture of them.
 
-Source: POPI (paper 002) uses it as its learned-embedding baseline; Bose et al. 2025, "LoRe:
+Source: POPI uses it as its learned-embedding baseline; Bose et al. 2025, "LoRe:
 Personalizing LLMs via Low-Rank Reward Modeling". With phi [d], a basis V [d, B], user weights w_u [B]:
 
     r_u(x, y) = phi(x, y)' V softmax(w_u)
@@ -51,7 +51,7 @@ class Mixture:
 
     def pull(self, m: Floats, h: Floats, /) -> Floats:
         """Return (dm/dw)' h [B, ...]."""
-        return self.spread * m * (h - (m * h).sum(axis=0))
+        return np.asarray(self.spread * m * (h - (m * h).sum(axis=0)))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -67,8 +67,8 @@ class LoRe(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "lore"
-    seconds_per_10k: ClassVar[float] = 3.0
-    paper: ClassVar[str] = "LoRe (Bose et al. 2025), as in POPI (002)"
+    seconds_per_10k: ClassVar[float] = 5.0
+    paper: ClassVar[str] = "LoRe (Bose et al. 2025), as in POPI"
     ranks: tuple[int, ...] = (2, 4, 8)
     ridges: tuple[float, ...] = (1.0, 0.3)
     spreads: tuple[float, ...] = (2.0,)

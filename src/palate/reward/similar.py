@@ -1,6 +1,6 @@
 """A new user borrows the model of the training user who agrees most with their choices.
 
-Source: "When Personalization Meets Reality" (paper 004), section 4.3, the baseline "retrieve similar
+Source: "When Personalization Meets Reality", section 4.3, the baseline "retrieve similar
 user". For context pairs D_u of a new user and individual models w_v of training users v:
 
     v*(u) = argmax_v  sum_{(c, r) in D_u} log sigmoid(w_v . (phi_c - phi_r)),     r_u = w_{v*} . phi
@@ -34,8 +34,8 @@ class SimilarUser(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "similar-user"
-    seconds_per_10k: ClassVar[float] = 2.0
-    paper: ClassVar[str] = "When Personalization Meets Reality (004), 4.3: retrieve similar user"
+    seconds_per_10k: ClassVar[float] = 5.0
+    paper: ClassVar[str] = "When Personalization Meets Reality 4.3: retrieve similar user"
     ridges: tuple[float, ...] = RIDGES
 
     def _learn(self, population: Population) -> None:

@@ -1,0 +1,1 @@
+"""Read methods: a persona is words that a person can read."""
