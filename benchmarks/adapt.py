@@ -273,7 +273,7 @@ def show(name: str, m: dict[str, float]) -> None:
         f"{name}: {m['users']:,.0f} users, {m['parameters']:.0f} parameters: {m['seconds']:.3f} s (CPU "
         f"{m['cpu_s']:.3f}), {m['users'] / m['seconds']:,.0f} users/s, peak {m['peak_gib']:.2f} GiB\n"
         f"    floor {m['floor_s']:.3f} s (GEMM {m['gemm_gflops']:.0f} GFLOP/s, copy {m['copy_gbytes']:.1f} "
-        f"GB/s, {m['evaluations']:.1f} evaluations a user); this is {m['seconds'] / m['floor_s']:.1f} times it\n"
+        f"GB/s, {m['evaluations']:.1f} evaluations a user): this is {m['seconds'] / m['floor_s']:.1f} x\n"
         f"    plain loop {m['loop_s']:,.1f} s (CPU {m['loop_cpu_s']:,.1f}), extrapolated: "
         f"{m['loop_cpu_s'] / m['cpu_s']:.0f} times the CPU\n"
         f"    mean log-loss within {m['mean_gap']:.1e} of float64 run to convergence (one user: "

@@ -44,7 +44,11 @@ ROOMS = {
     "gate": (("core", "numerics"), {"numpy"}, set()),
     "catalogue": (("core",), set(), {"palate.gate"}),
     "checks": (("core",), {"numpy"}, set()),
-    "evaluate": (("core", "numerics", "feedback", "models", "catalogue", "gate"), BASE | {"yaml", "orjson"}, set()),
+    "evaluate": (
+        ("core", "numerics", "feedback", "models", "catalogue", "gate"),
+        BASE | {"yaml", "orjson"},
+        set(),
+    ),
     "serve": (
         ("core", "catalogue"),
         {"numpy", "fastapi", "uvicorn", "sqlalchemy", "alembic", "pydantic"},

@@ -12,7 +12,7 @@ from palate.gate import Gate
 
 # fewer candidates of the same kind: the checks fit each method some twenty times
 QUICK = {
-    "mixed": {"ranks": (1,), "shareds": (1.0,), "personals": (1.0,)},
+    "mixed": {"ranks": (1,), "shareds": (1.0,), "personals": (1.0,), "groups": (2,)},
     "lore": {"ranks": (2,), "ridges": (1.0,)},
     "style": {"shareds": (1.0,), "rounds": 4},
 }

@@ -4,12 +4,15 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from palate import __version__
 from palate.core.errors import ConfigError, PalateError
+
+if TYPE_CHECKING:
+    from palate.evaluate.study import Study
 
 __all__ = ["app", "main"]
 
@@ -77,9 +80,7 @@ def bench(
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the estimate and stop.")] = False,
 ) -> None:
     """Fit, adapt and score methods on people they have never seen; write report.json and report.html."""
-    from palate.evaluate.page import headline
     from palate.evaluate.study import Study, load_study
-    from palate.terminal import console, leaderboard, progress_bar
 
     if config:
         if files or methods or encoder or settings or field:
@@ -101,6 +102,14 @@ def bench(
             min_gap=min_gap,
             cap=cap,
         )
+    _bench(study, out, dry)
+
+
+def _bench(study: "Study", out: Path, dry: bool) -> None:
+    """Read, estimate, run, and print what came of it."""
+    from palate.evaluate.page import headline
+    from palate.terminal import console, leaderboard, progress_bar
+
     with progress_bar() as tell:
         prepared = study.prepare(tell)
     console.print(prepared.estimate(out), highlight=False)

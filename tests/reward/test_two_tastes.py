@@ -5,6 +5,7 @@ import pytest
 from taste_worlds import ONE, TWO, accuracy, fitted, log_loss, log_odds, task_of
 
 from palate.catalogue import build
+from palate.core import Persona
 from palate.feedback.world import World
 from palate.gate import Gate
 
@@ -78,6 +79,22 @@ def test_a_minority_taste_is_served_too():
     assert asked.sum() > 50
     assert (log_odds("mixed", world)[asked] > 0).mean() > 0.9
     assert (log_odds("pooled", world)[asked] > 0).mean() < 0.3
+
+
+def test_mixed_with_groups_of_taste_keeps_the_contract():
+    """The checks' few people form no groups; these do."""
+    task, model = task_of(TWO), fitted("mixed", TWO)
+    assert len(model.group_weights_) == 2
+    context = task.context.head(6)
+    personas = model.adapt_batch(context)
+    item, other = (context.corpus.responses[i] for i in (0, 7))
+    for user in (0, 5, 9):
+        alone = model.adapt(context.history(user))
+        scores = [model.score(p, "Q", [item, other]) for p in (personas[user], alone)]
+        np.testing.assert_allclose(*scores, atol=1e-3)
+    empty = model.adapt_batch(task.context.head(0))[3]
+    average = model.score(Persona(), "Q", [item, other])
+    np.testing.assert_allclose(model.score(empty, "Q", [item, other]), average, atol=1e-6)
 
 
 def test_a_seed_gives_the_same_numbers():

@@ -54,9 +54,9 @@ def new_users(name: str, population: Population, *, seed: int = 0, simulated: bo
         raise DataError(
             f"{name}: no training user has a choice; give more users, or user_split=train to some"
         )
-    if not (task.targets.target == 1.0).any():
+    if not len(task.targets):
         raise DataError(
-            f"{name}: no test user has a target choice that is not a tie; a user needs two choices or more, and "
+            f"{name}: no test user has a target choice; a user needs two choices or more, and "
             f"{people.n_users} users with {people.n_rows} choices are too few to split: give more, or "
             "user_split=test and split=target to some"
         )

@@ -224,11 +224,12 @@ def _newton(form: Form, choices: Choices, steps: int, tolerance: float) -> tuple
             if not len(keep):
                 return found
             form, choices, at = form.take(keep), choices.take(keep), at.take(keep)
-            users, is_open, gradient = users[keep], is_open[keep], gradient.take(keep, axis=1)
+            users, is_open, left, gradient = users[keep], is_open[keep], left[keep], gradient.take(keep, 1)
         dx, df = form.step(gradient, at.x, at.residual, at.curvature)
         new = _Point.at(form, choices, at.x + dx * is_open, at.f + df * is_open)
-        worse = ~(new.value <= at.value + noise * (1.0 + at.value))
-        is_open &= worse | (new.value < at.value)
+        rounding = noise * (1.0 + at.value)
+        worse = ~(new.value <= at.value + rounding)
+        is_open &= worse | (new.value < at.value) | (left > rounding)
         if worse.any():
             new, stuck = new.back(worse, at)
             is_open &= ~stuck

@@ -215,7 +215,7 @@ class Mixed(EmbeddingMethod):
 
 def _scaled(style: Floats) -> Floats:
     """Give the style axes a norm of about one, as the embeddings have."""
-    return np.asarray(style, np.float64) / np.sqrt(style.shape[1])
+    return np.asarray(style / np.sqrt(style.shape[1]), np.float64)
 
 
 def _fixed(style: Floats) -> Floats:
