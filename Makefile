@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 UV = UV_FIND_LINKS="$${UV_FIND_LINKS-$$PIP_FIND_LINKS}" $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt
 
-.PHONY: demo test install lint types tests docs figures clean
+.PHONY: demo test install lint types tests docs figures constraints clean
 demo: $(VENV)/base
 	$(BIN)/palate bench --out palate-out/demo
 
@@ -42,8 +42,8 @@ figures: install ## the slow measurements that the docs quote
 	$(BIN)/python benchmarks/adapt.py
 	$(BIN)/python benchmarks/bench_rows.py
 
-constraints.txt: pyproject.toml
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -c torch.pin --all-extras pyproject.toml | grep -v -E '^(nvidia|cuda|triton)' > $@
+constraints: $(VENV)/base ## pin again after a change of dependencies
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -c torch.pin --all-extras pyproject.toml | grep -v -E '^(nvidia|cuda|triton)' > constraints.txt
 
 clean:
 	rm -rf $(VENV) palate-out site .pytest_cache .mypy_cache .ruff_cache
