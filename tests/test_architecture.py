@@ -271,6 +271,17 @@ def used_names(file):
                 yield node.module, alias.name
 
 
+@pytest.mark.parametrize("file", PUBLIC, ids=[str(f.relative_to(ROOT)) for f in PUBLIC])
+def test_all_names_what_other_files_take(file):
+    """What stands in ``__all__`` is what is used: no file takes a name that its owner does not offer."""
+    offered = {
+        element.value for element in getattr(declared(file), "elts", ()) if isinstance(element, ast.Constant)
+    }
+    taken = {name for other in FILES for module, name in used_names(other) if module == module_name(file)}
+    inside = {module_name(each).rpartition(".")[2] for each in FILES if each.parent == file.parent}
+    assert taken - offered - (inside if file.name == "__init__.py" else set()) <= {"__version__"}
+
+
 def test_nobody_takes_a_private_name_of_another_file():
     taken = {
         f"{file.relative_to(ROOT)} takes {module}.{name}"

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from palate.core import History, Method, Pairs, Personas, Population, Queries, Verdicts
 from palate.numerics.design import log_loss, mean_by
 
-__all__ = ["Gate", "Held", "hold_back"]
+__all__ = ["Gate", "Held", "differences", "hold_back"]
 
 Floats = NDArray[np.floating[Any]]
 WEIGHTS = np.linspace(0.0, 1.0, 5)

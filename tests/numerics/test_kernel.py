@@ -4,11 +4,11 @@ import pytest
 from palate.numerics.kernel import ItemKernel
 
 
-def plain_kernel(kernel, a, b):
+def plain_kernel(kernel, a, b, linear=True):
     """k(i, j) term by term."""
     (phi, style), (phi_j, style_j) = a, b
     near, styled = ((phi - phi_j) ** 2).sum(), ((style - style_j) ** 2).sum()
-    k = phi @ phi_j + style @ style_j
+    k = phi @ phi_j + style @ style_j if linear else 0.0
     k += np.exp(-near / (2 * kernel.length**2)) + np.exp(-styled / 2)
     return k + kernel.own * np.exp(-(near + styled) / (2 * 0.05**2))
 
@@ -20,10 +20,9 @@ def items():
     return text / np.linalg.norm(text, axis=1, keepdims=True), 0.4 * rng.normal(size=(25, 3))
 
 
-def gram(kernel, left, right):
-    return np.array(
-        [[plain_kernel(kernel, a, b) for b in zip(*right, strict=True)] for a in zip(*left, strict=True)]
-    )
+def gram(kernel, left, right, linear=True):
+    rows, columns = list(zip(*left, strict=True)), list(zip(*right, strict=True))
+    return np.array([[plain_kernel(kernel, a, b, linear) for b in columns] for a in rows])
 
 
 @pytest.mark.parametrize("own", [0.0, 0.3])
@@ -41,20 +40,21 @@ def test_an_inducing_and_an_unseen_item_have_their_exact_kernel(items):
     np.testing.assert_allclose(x[:18] @ x[18:].T, exact, atol=1e-5)
 
 
-def test_two_unseen_items_have_the_projected_kernel(items):
+def test_two_unseen_items_have_the_linear_kernel_and_the_rest_projected(items):
     text, style = items
     seen, new = (text[:18], style[:18]), (text[18:], style[18:])
     kernel = ItemKernel.over(*seen, length=0.65, own=0.2)
     x = kernel.features(*new)
-    across, inner = gram(kernel, new, seen), gram(kernel, seen, seen)
-    np.testing.assert_allclose(x @ x.T, across @ np.linalg.solve(inner, across.T), atol=1e-5)
+    across, inner = gram(kernel, new, seen, linear=False), gram(kernel, seen, seen, linear=False)
+    exact = gram(kernel, new, new) - gram(kernel, new, new, linear=False)
+    np.testing.assert_allclose(x @ x.T, exact + across @ np.linalg.solve(inner, across.T), atol=1e-5)
     assert (np.diag(x @ x.T) <= np.diag(gram(kernel, new, new)) + 1e-6).all()
 
 
 def test_blocks_do_not_change_features(items):
     kernel = ItemKernel.over(*items, length=0.65, own=0.1)
     np.testing.assert_allclose(kernel.features(*items, block=4), kernel.features(*items), atol=1e-12)
-    assert kernel.features(items[0][:0], items[1][:0]).shape == (0, 25)
+    assert kernel.features(items[0][:0], items[1][:0]).shape == (0, 8 + 3 + 25)
 
 
 def test_equal_texts_match_wherever_they_come_from(items):

@@ -13,7 +13,7 @@ from palate.evaluate.cells import Cell, Outcome, Shelf, run
 from palate.evaluate.protocol import Task
 from palate.models.features import embed
 
-__all__ = ["CONTROL", "Bench", "Estimate", "Results", "estimate"]
+__all__ = ["CONTROL", "Bench", "Estimate", "Progress", "Results", "estimate"]
 
 CONTROL = "pooled"
 Progress = Callable[[str, int, int], None]

@@ -17,7 +17,7 @@ from palate.evaluate.report import BoundScores, make_report, write_report
 from palate.feedback import PairRule, read
 from palate.feedback.world import World, WorldSample
 
-__all__ = ["Study", "StudyResult", "load_study"]
+__all__ = ["Study", "StudyResult", "load_study", "sample_world"]
 
 
 @dataclass(frozen=True)

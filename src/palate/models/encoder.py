@@ -29,7 +29,19 @@ from palate.core.feedback import Conversation
 from palate.models.style import STYLE_AXES, STYLE_VERSION, style_features
 from palate.models.tokens import Tokens
 
-__all__ = ["Batches", "Encoder", "Floats", "Progress", "Spec", "Streams", "Styled", "collect", "resolve"]
+__all__ = [
+    "Batches",
+    "Encoder",
+    "Floats",
+    "Progress",
+    "Spec",
+    "Streams",
+    "Styled",
+    "check_finite",
+    "collect",
+    "resolve",
+    "scaled_style",
+]
 
 Floats = NDArray[np.float32]
 Batches = Generator[tuple[NDArray[np.int64], Floats], None, None]

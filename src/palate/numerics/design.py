@@ -11,7 +11,7 @@ from scipy.special import expit, log_expit
 
 from palate.core import Pairs
 
-__all__ = ["Design", "log_loss", "mean_by", "user_mean"]
+__all__ = ["Design", "log_loss", "loss_slope", "mean_by", "user_mean"]
 
 Floats = NDArray[np.floating[Any]]
 

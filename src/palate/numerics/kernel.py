@@ -2,10 +2,11 @@
 
     k(i, j) = phi_i . phi_j + style_i . style_j + rbf(phi) + rbf(style) + own * [same text]
 
-With inducing items Z and K_ZZ = L L', the features x_i = L^-1 k(Z, i) have the prior of the process:
-w ~ N(0, I) gives cov(w . x_i, w . x_j) = k(i, Z) K_ZZ^-1 k(Z, j), exact where i or j is in Z. The last
-term lets a text that many people judged have a merit of its own; it is a very narrow RBF, so that equal
-texts match by content whatever corpus they come from.
+The linear terms are features as they are. For the others, c, with inducing items Z and C_ZZ = L L', the
+features L^-1 c(Z, i) have the prior of the process: w ~ N(0, I) gives cov(w . x_i, w . x_j) =
+c(i, Z) C_ZZ^-1 c(Z, j), exact where i or j is in Z. The last term lets a text that many people judged
+have a merit of its own; it is a very narrow RBF, so that equal texts match by content whatever corpus
+they come from. Where items are many more than inducing ones, the linear model is left, never less.
 """
 
 from dataclasses import dataclass
@@ -42,21 +43,19 @@ class ItemKernel:
         return cls(text, style, np.linalg.cholesky(gram + jitter * np.eye(len(gram))), scale, own)
 
     def features(self, text: Floats, style: Floats, block: int = 8192) -> Floats:
-        """Return whitened features, float64 [items, m]."""
-        parts = [
-            solve_triangular(
-                self.factor, self._against(text[i : i + block], style[i : i + block]), lower=True
-            ).T
-            for i in range(0, len(text), block)
-        ]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.text)))
+        """Return features, float64 [items, d + q + m]: text, style, and the whitened rest."""
+        out = np.empty((len(text), text.shape[1] + style.shape[1] + len(self.text)))
+        for start in range(0, len(text), block):
+            rows = slice(start, start + block)
+            rest = solve_triangular(self.factor, self._against(text[rows], style[rows]), lower=True).T
+            out[rows] = np.concatenate([text[rows], style[rows], rest], axis=1)
+        return out
 
     def _against(self, text: Floats, style: Floats) -> Floats:
-        """Return k(Z, items), float64 [m, items]."""
+        """Return the terms that are not linear, c(Z, items), float64 [m, items]."""
         text, style = np.asarray(text, np.float64), np.asarray(style, np.float64)
         near, styled = _squared_distance(self.text, text), _squared_distance(self.style, style)
-        k = self.text @ text.T + self.style @ style.T
-        k += np.exp(-near / (2.0 * self.length**2)) + np.exp(-styled / 2.0)
+        k = np.exp(-near / (2.0 * self.length**2)) + np.exp(-styled / 2.0)
         if self.own:
             k += self.own * np.exp(-(near + styled) / (2.0 * _NARROW**2))
         return np.asarray(k)

@@ -12,7 +12,7 @@ from palate.core import Corpus, Method, Pairs, Population, Queries
 from palate.models.features import embed
 from palate.numerics.design import log_loss, mean_by
 
-__all__ = ["EmbeddingMethod", "Validation", "option_dot"]
+__all__ = ["EmbeddingMethod", "Validation", "best", "option_dot"]
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]

@@ -29,7 +29,7 @@ from palate.numerics.design import Design, log_loss, loss_slope
 from palate.numerics.laplace import UserPairs, posterior
 from palate.reward.base import EmbeddingMethod, Validation, best, option_dot
 
-__all__ = ["Conditional", "Individual", "Pooled", "Random"]
+__all__ = ["RIDGES", "Conditional", "Individual", "Pooled", "Random", "individual_weights"]
 
 Floats = NDArray[np.floating[Any]]
 RIDGES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)

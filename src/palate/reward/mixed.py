@@ -19,8 +19,8 @@ adapt   Laplace: mean and variance of (z_u, v_u), all users in one batched Newto
 score   the mean log-odds, divided by sqrt(1 + pi/8 variance): the logistic of it is the probability
         integrated over what is not known about the user (MacKay 1992).
 
-Where users do not differ the spreads go to zero and directions are refused: it is then a pooled model,
-and nothing is lost. Cost: X [items, m] once; a pass is items x m x (1 + r) + pairs x (1 + r).
+Where users do not differ directions are refused and the spreads shrink: it is then close to a pooled
+model, and little is lost. Cost: X [items, m] once; a pass is items x m x (1 + r) + pairs x (1 + r).
 """
 
 from dataclasses import dataclass, replace
