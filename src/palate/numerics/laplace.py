@@ -113,25 +113,41 @@ def posterior(
     spread = _prior_covariance(pairs.n_users, k, covariance, kind)
 
     def solve(users: Ints) -> None:
-        choices, g = _gather(pairs, users)
-        if link is None:
-            form = form_of(g)
-            x, f = _newton(form, choices, steps, tolerance)
-            mean[users] = form.weights(x)
-        else:
-            linked = _Linked(np.ascontiguousarray(g.transpose(1, 2, 0)), choices, link)
-            w = minimise(linked, np.zeros((k, len(users)), kind), steps, tolerance)
-            mean[users] = w.T
-            if spread is None:
-                return
-            f, jacobian = linked.linearised(w)
-            form = form_of(jacobian)
+        w, believed = _solve(pairs, users, k, link, covariance, steps, tolerance)
+        mean[users] = w
         if spread is not None:
-            spread[users] = form.covariance(choices.loss(f)[2], covariance)
+            spread[users] = believed
 
     with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         list(pool.map(solve, _stacks(pairs, k)))
     return Posterior(mean, spread)
+
+
+def _solve(
+    pairs: UserPairs,
+    users: Ints,
+    k: int,
+    link: Link | None,
+    covariance: Covariance,
+    steps: int,
+    tolerance: float,
+) -> tuple[Floats, Floats | None]:
+    """Return the modes [b, k] and covariances of one stack."""
+    choices, g = _gather(pairs, users)
+    if link is None:
+        form = form_of(g)
+        x, f = _newton(form, choices, steps, tolerance)
+        mean = form.weights(x)
+    else:
+        linked = _Linked(np.ascontiguousarray(g.transpose(1, 2, 0)), choices, link)
+        w = minimise(linked, np.zeros((k, len(users)), g.dtype), steps, tolerance)
+        mean = w.T
+        if covariance != "none":
+            f, jacobian = linked.linearised(w)
+            form = form_of(jacobian)
+    if covariance == "none":
+        return mean, None
+    return mean, form.covariance(choices.loss(f)[2], covariance)
 
 
 def _prior_covariance(n: int, k: int, covariance: Covariance, kind: Any) -> Floats | None:
