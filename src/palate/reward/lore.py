@@ -10,8 +10,8 @@ Personalizing LLMs via Low-Rank Reward Modeling". With phi [d], a basis V [d, B]
 Departs from the paper:
 - Priors instead of early stopping: a ridge on V and w_u ~ N(0, spread^2 I), scales and B chosen by
   validation users. ``spread`` large is the published objective.
-- Second-order, batched adaptation: Gauss-Newton on the softmax's Jacobian, all users at once, in the
-  place of 500 to 1,000 Adam steps a user; the fit is L-BFGS over V and all w_u at once.
+- Batched adaptation by L-BFGS, all users at once, in the place of 500 to 1,000 Adam steps a user; the
+  fit is L-BFGS over V and all w_u at once.
 - No reference head: frozen sentence embeddings have none, so the term alpha (1 - cos(V_k, v_ref)) is
   left out; the basis starts at the pooled solution instead.
 """
