@@ -42,7 +42,7 @@ def choices(tmp_path, palate):
 def test_help_is_quick():
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "palate.cli", "--help"], capture_output=True, check=True)
-    assert time.perf_counter() - started < 3.0  # the bound of 0.4 s is measured by a benchmark, idle
+    assert time.perf_counter() - started < 3.0
     assert b"bench" in done.stdout
     heavy = "import sys, palate.cli; print([m for m in ('numpy', 'scipy', 'rich.table') if m in sys.modules])"
     light = subprocess.run([sys.executable, "-c", heavy], capture_output=True, check=True, text=True)

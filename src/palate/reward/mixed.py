@@ -103,7 +103,7 @@ class Mixed(EmbeddingMethod):
 
         def tried(scales: Scales, start: Floats | None) -> tuple[MixedEffects, Floats]:
             model = fit_mixed_effects(x, fixed[design.items], design, scales, start=start, seed=self.seed)
-            return model, _losses(model, validation, *probe)
+            return model, validation.losses_of(_differences(model, validation, *probe))
 
         flat: list[tuple[MixedEffects, Floats]] = []
         for shared in self.shareds:
@@ -146,11 +146,12 @@ class Mixed(EmbeddingMethod):
         for count in self.groups if self.rank_ else ():
             if len(told) >= 10 * count:
                 found = fit_groups(mean, covariance, count, seed=self.seed)
-                tried.append((found, _losses(model, validation, *probe, found)))
+                of_groups = _differences(model, validation, *probe, found)
+                tried.append((found, validation.losses_of(of_groups)))
         if not tried:
             return
         best, losses = min(tried, key=lambda one: one[1].mean() if len(one[1]) else 0.0)
-        if _evident(losses, _losses(model, validation, *probe)):
+        if _evident(losses, validation.losses_of(_differences(model, validation, *probe))):
             self.group_weights_, self.group_means_, self.group_within_ = best.weights, best.means, best.within
 
     def _condense(self, population: Population) -> Floats:
@@ -282,18 +283,6 @@ def _sharpen(validation: Validation, differences: Floats) -> float:
         return users * loss + 0.5 * (log_factor / 0.2) ** 2
 
     return float(np.exp(minimize_scalar(cost, bounds=(-1.0, 1.0), method="bounded").x))
-
-
-def _losses(
-    model: MixedEffects,
-    validation: Validation,
-    asked: NDArray[np.int64],
-    features: Floats,
-    fixed: Floats,
-    groups: Groups | None = None,
-) -> Floats:
-    """Adapt the validation users on their context and return their mean log-losses on the target."""
-    return validation.losses_of(_differences(model, validation, asked, features, fixed, groups))
 
 
 def _differences(
