@@ -20,7 +20,7 @@ $(VENV)/base: pyproject.toml constraints.txt
 
 install: $(VENV)/full
 $(VENV)/full: $(VENV)/base
-	$(UV) -e '.[offline,hub,dev]'
+	$(UV) -e '.[located,offline,hub,dev]'
 	touch $@
 
 lint: install

@@ -71,7 +71,18 @@ HEAVY = {
     "ray",
 }
 # Files that are made for a heavy package, and are themselves imported on use only (or by each other).
-MADE_FOR = {"models/bert.py": {"torch"}, "models/minilm.py": set()}
+MADE_FOR = {
+    "models/bert.py": {"torch"},
+    "models/minilm.py": set(),
+    "reward/crowd.py": {"torch"},
+    "reward/training.py": {"torch"},
+    "reward/neural.py": {"torch"},
+    "reward/prm.py": {"torch"},
+    "reward/vpl.py": {"torch"},
+    "reward/gpo.py": {"torch"},
+    "reward/pal.py": {"torch"},
+    "reward/epipersona_b.py": {"torch", "vector_quantize_pytorch"},
+}
 LINES, FUNCTION = 400, 45
 
 

@@ -14,6 +14,7 @@ from palate.core.errors import (
     StorageError,
 )
 from palate.core.feedback import Conversation, Feedback, History, Turn, as_conversation
+from palate.core.job import Job, current_job, job
 from palate.core.method import Describes, Generates, Method, Uncertain, Updates, with_roles
 from palate.core.persona import Claim, Persona, Personas, Provenance, Verdict, Verdicts
 from palate.core.population import ROLES, SPLITS, Corpus, Pairs, Population
@@ -33,6 +34,7 @@ __all__ = [
     "FitDiverged",
     "Generates",
     "History",
+    "Job",
     "Method",
     "MethodError",
     "MissingExtra",
@@ -54,5 +56,7 @@ __all__ = [
     "Verdict",
     "Verdicts",
     "as_conversation",
+    "current_job",
+    "job",
     "with_roles",
 ]
