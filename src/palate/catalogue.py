@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from palate.core import ConfigError, Method, StorageError
+from palate.core import ConfigError, Method, MissingExtra, StorageError
 
-__all__ = ["build", "describe", "find", "load", "names"]
+__all__ = ["available", "build", "describe", "find", "load", "names"]
 
 _OURS = {
     "random": "palate.reward.bt:Random",
@@ -28,10 +28,19 @@ _OURS = {
     "individual": "palate.reward.bt:Individual",
     "conditional": "palate.reward.bt:Conditional",
     "similar-user": "palate.reward.similar:SimilarUser",
+    "fine-tune": "palate.reward.fine_tune:FineTune",
     "lore": "palate.reward.lore:LoRe",
+    "pal": "palate.reward.pal:PAL",
+    "prm": "palate.reward.prm:PRM",
+    "vpl": "palate.reward.vpl:VPL",
+    "gpo": "palate.reward.gpo:GPO",
+    "epipersona-b": "palate.reward.epipersona_b:EpiPersonaB",
     "mixed": "palate.reward.mixed:Mixed",
     "style": "palate.persona.style:Style",
 }
+
+
+_EXTRAS = {"torch": "located", "vector_quantize_pytorch": "located"}
 
 
 @lru_cache(maxsize=1)
@@ -49,11 +58,28 @@ def names() -> list[str]:
     return list(_OURS) + sorted(set(_known()) - set(_OURS))
 
 
+def available() -> dict[str, str]:
+    """Return the name of every registered method, with what it still needs, "" if it can be used.
+
+    >>> available()["mixed"]
+    ''
+    """
+    found = {}
+    for name in names():
+        try:
+            find(name)
+            found[name] = ""
+        except (ImportError, MissingExtra) as error:
+            found[name] = str(error)
+    return found
+
+
 def find(name: str) -> type[Method]:
     """Return a method's class.
 
     Raises:
         ConfigError: If no method has that name.
+        MissingExtra: If it needs packages that are not installed.
     """
     known = _known()
     if name not in known:
@@ -61,7 +87,12 @@ def find(name: str) -> type[Method]:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"there is no method {name!r}{hint} Known: {', '.join(names())}")
     module, _, attribute = known[name].partition(":")
-    return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    try:
+        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        raise MissingExtra(f"the method {name}", _EXTRAS[error.name], error.name) from error
 
 
 def build(name: str, fields: Mapping[str, Any] | None = None, **common: Any) -> Method:
@@ -117,12 +148,11 @@ def describe() -> list[tuple[str, str, str, str]]:
     A method whose packages are missing is listed with what to install.
     """
     lines = []
-    for name in names():
-        try:
-            cls = find(name)
-        except ImportError as error:
-            lines.append((name, "", "", f"not importable: {error}"))
+    for name, missing in available().items():
+        if missing:
+            lines.append((name, "", "", missing))
             continue
+        cls = find(name)
         summary = (cls.__doc__ or "").strip().split("\n")[0]
         lines.append((name, summary, cls.paper or "-", getattr(cls, "needs", "") or "base install"))
     return lines

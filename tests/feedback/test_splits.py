@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from palate.core import ConfigError, Population, PopulationBuilder
+from palate.core import ConfigError, Feedback, Population, PopulationBuilder, Turn, as_conversation
 from palate.feedback import context_parts, split_new_users
 from palate.feedback.keys import conversation_of_rows
 from palate.feedback.splits import row_groups
@@ -178,3 +178,23 @@ def test_max_context_keeps_the_latest():
 def test_shares_that_cannot_work(options):
     with pytest.raises(ConfigError, match="expected"):
         split_new_users(Population.of([]), 0, **options)
+
+
+def test_all_turns_of_a_dialogue_stay_on_one_side():
+    rows = []
+    for user in range(12):
+        for chat in range(5):
+            turns = [Turn("system", "Be kind.")]
+            for turn in range(3):
+                turns = [*turns, Turn("user", f"{chat}" if not turn else f"and {turn}?")]
+                rows.append(
+                    Feedback(f"u{user}", as_conversation(tuple(turns)), (f"a{chat}{turn}", f"b{chat}{turn}"), 0,
+                             f"{user}-{chat}-{turn}", time=float(len(rows)))
+                )  # fmt: skip
+                turns = [*turns, Turn("assistant", f"a{chat}{turn}")]
+    done = split_new_users(Population.of(rows))
+    sides = {}
+    for name, split in zip(done.ids, done.split, strict=True):
+        sides.setdefault(name.rsplit("-", 1)[0], set()).add(int(split))
+    assert all(len(side) == 1 for side in sides.values())
+    assert {0, 1} == set().union(*sides.values())

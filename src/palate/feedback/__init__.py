@@ -6,8 +6,10 @@
     describe      how much people disagree, and how much room that leaves
     write_jsonl   back to a file, equal when read again
 
-The way of a row: ``sources`` (raw rows) -> ``fields`` (which column is what) -> ``rows`` (parsed rows)
--> ``read`` (columns); ratings become pairs in ``ratings``.
+Published data sets are read by their adapters (``adapters``); ``docs/data-sets.md`` tells how.
+
+The way of a row: ``sources`` (raw rows) -> ``adapters`` (published data only) -> ``fields`` (which column
+is what) -> ``rows`` (parsed rows) -> ``read`` (columns); ratings become pairs in ``ratings``.
 """
 
 from palate.feedback.check import CheckReport, Copies, check

@@ -88,6 +88,10 @@ class CheckReport:
         """Yield what and value, for people, in reading order."""
         r, q = self.read, self.pairs_per_user
         yield "rows", f"{r.rows:,} read, {r.rows - r.n_set_aside:,} kept, {r.n_set_aside:,} set aside"
+        if r.adapter:
+            yield "read as", "; ".join((r.adapter, *r.notes))
+        for why, count in r.left_out.most_common():
+            yield "  left out by its rules", f"{count:,}: {why}"
         for kind, count in r.set_aside.most_common():
             example = next((str(d) for d in r.details if d.kind == kind), "")
             yield f"  {kind}", f"{count:,}, such as {example}" if example else f"{count:,}"

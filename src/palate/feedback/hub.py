@@ -1,14 +1,16 @@
 """Raw rows of Hugging Face data sets; ``datasets`` is imported on first use."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from palate.core import ConfigError, DataError, MissingExtra
 
-__all__ = ["is_saved", "saved_rows", "stored_rows"]
+__all__ = ["is_saved", "saved_columns", "saved_rows", "saved_splits", "stored_rows", "stored_splits"]
 
 BATCH = 1000
+HubRow = tuple[int, dict[str, Any]]
+Splits = list[tuple[str, Callable[[], Iterator[HubRow]]]]
 
 
 def is_saved(folder: Path) -> bool:
@@ -16,42 +18,88 @@ def is_saved(folder: Path) -> bool:
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
 
 
-def stored_rows(spec: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def stored_rows(spec: str) -> Iterator[HubRow]:
     """Yield the rows of ID, ID:SPLIT or ID:CONFIG:SPLIT on the hub; ``line`` is the row's number.
 
     Raises:
         ConfigError: If there are several splits and none was named.
         DataError: If the data set cannot be loaded.
     """
-    name, *rest = spec.split(":")
-    config, split = (rest[0], rest[1]) if len(rest) > 1 else (None, rest[0] if rest else None)
-    load = _datasets().load_dataset
-    try:
-        found = load(name, config) if config else load(name)
-    except Exception as error:
-        raise DataError(
-            f"the Hugging Face data set {name!r} cannot be loaded: {str(error).splitlines()[0]}; check the "
-            "name (hf:OWNER/NAME, hf:OWNER/NAME:SPLIT, hf:OWNER/NAME:CONFIG:SPLIT) and the network"
-        ) from error
-    yield from _rows(found, split or "", f"hf:{spec}")
+    found, split = _stored(spec)
+    yield from _rows(found, split, f"hf:{spec}")
 
 
-def saved_rows(folder: Path, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def stored_splits(spec: str) -> Splits:
+    """Return every split that the spec names, in order, with a function that gives its rows.
+
+    Raises:
+        ConfigError: If a split was named that is not there.
+        DataError: If the data set cannot be loaded.
+    """
+    return _splits(*_stored(spec), f"hf:{spec}")
+
+
+def saved_rows(folder: Path, split: str) -> Iterator[HubRow]:
     """Yield the rows of a folder that ``datasets`` saved.
 
     Raises:
         ConfigError: If there are several splits and none was named.
         DataError: If the folder cannot be loaded.
     """
+    yield from _rows(_saved(folder), split, f"hf:{folder}")
+
+
+def saved_splits(folder: Path, split: str) -> Splits:
+    """Return every split of a folder that ``datasets`` saved, or the one that was named.
+
+    Raises:
+        ConfigError: If a split was named that is not there.
+        DataError: If the folder cannot be loaded.
+    """
+    return _splits(_saved(folder), split, f"hf:{folder}")
+
+
+def saved_columns(folder: Path) -> tuple[str, ...]:
+    """Return the columns of a folder that ``datasets`` saved; of its first split, where it has several."""
+    found = _saved(folder)
+    first = next(iter(found.values())) if isinstance(found, dict) else found
+    return tuple(first.column_names)
+
+
+def _stored(spec: str) -> tuple[Any, str]:
+    """Return the data set of a spec and the split that it names, empty where it names none."""
+    name, *rest = spec.split(":")
+    config, split = (rest[0], rest[1]) if len(rest) > 1 else ("", rest[0] if rest else "")
+    load = _datasets().load_dataset
+    try:
+        return (load(name, config) if config else load(name)), split
+    except Exception as error:
+        raise DataError(
+            f"the Hugging Face data set {name!r} cannot be loaded: {str(error).splitlines()[0]}; check the "
+            "name (hf:OWNER/NAME, hf:OWNER/NAME:SPLIT, hf:OWNER/NAME:CONFIG:SPLIT) and the network"
+        ) from error
+
+
+def _saved(folder: Path) -> Any:
     load = _datasets().load_from_disk
     try:
-        found = load(str(folder))
+        return load(str(folder))
     except Exception as error:
         raise DataError(f"{folder} cannot be loaded: {str(error).splitlines()[0]}") from error
-    yield from _rows(found, split, f"hf:{folder}")
 
 
-def _rows(found: Any, split: str, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _splits(found: Any, split: str, name: str) -> Splits:
+    def of(one: str) -> Callable[[], Iterator[HubRow]]:
+        return lambda: _rows(found, one, name)
+
+    if not isinstance(found, dict):
+        return [(split, of(split))]
+    if split and split not in found:
+        raise ConfigError(f"{name}: there is no split {split!r}; it has {', '.join(found)}")
+    return [(one, of(one)) for one in ([split] if split else found)]
+
+
+def _rows(found: Any, split: str, name: str) -> Iterator[HubRow]:
     if isinstance(found, dict):
         names = list(found)
         if not split and len(names) > 1:

@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 
 from palate.core import Population
 
-__all__ = ["chosen_item", "conversation_of_rows", "equal_rows", "mix", "option_keys", "question_keys"]
+__all__ = [
+    "chosen_item",
+    "conversation_of_rows",
+    "dialogue_of_rows",
+    "equal_rows",
+    "mix",
+    "option_keys",
+    "question_keys",
+]
 
 Ints = NDArray[np.int64]
 Keys = NDArray[np.uint64]
@@ -46,6 +54,20 @@ def chosen_item(population: Population) -> Ints:
 def conversation_of_rows(population: Population) -> Ints:
     """Return int64 [rows]: the conversation of each row."""
     return population.corpus.item_conversation[population.options[population.option_offsets[:-1]]]
+
+
+def dialogue_of_rows(population: Population) -> Ints:
+    """Return int64 [rows]: the dialogue of each row; all turns of one opening are one dialogue.
+
+    The opening is a conversation up to its first turn by the user. A row on the third turn of a chat thus
+    has the dialogue of the row on its first.
+    """
+    number: dict[Any, int] = {}
+    dialogue = []
+    for conversation in population.corpus.conversations:
+        first = next((i for i, turn in enumerate(conversation) if turn.role == "user"), len(conversation))
+        dialogue.append(number.setdefault(tuple(conversation[: first + 1]), len(number)))
+    return np.asarray(dialogue, np.int64)[conversation_of_rows(population)]
 
 
 def equal_rows(population: Population) -> NDArray[np.bool_]:

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.core import ROLES, ConfigError, Conversation, DataError, Population, PopulationBuilder
+from palate.feedback.adapters import open_feedback
 from palate.feedback.fields import Layout, check_fields, missing_columns, recognise
 from palate.feedback.keys import equal_rows, question_keys
 from palate.feedback.ratings import PairRule, Ratings, draw_pairs
 from palate.feedback.report import BadRow, ReadReport, SetAside
 from palate.feedback.rows import NO_EXTRAS, Choice, Extras, Parsed, Rated, parse
-from palate.feedback.sources import Source, open_source
+from palate.feedback.sources import Source
 
 __all__ = ["Progress", "ReadResult", "read"]
 
@@ -57,7 +58,9 @@ def read(
 
     Args:
         path_or_id: A file (.jsonl, .json, .csv, .tsv, .parquet; also .gz, .zst), a folder, "-" for JSON
-            lines on standard input, or hf:OWNER/NAME[:SPLIT].
+            lines on standard input, or hf:OWNER/NAME[:SPLIT]. Published data sets are known by their hub
+            id and by their columns (not where ``fields`` are given), and by name, as in prism:FOLDER;
+            ``palate.feedback.adapters`` has the list.
         format: What it is, where its name and first bytes do not say.
         fields: Field to column, such as ``{"user": "annotator_id", "profile.age": "age"}``; an empty
             column switches a field off. ``palate.feedback.fields`` has the table of recognised names.
@@ -79,7 +82,7 @@ def read(
     """
     fields = dict(fields or {})
     check_fields(fields)
-    source = open_source(path_or_id, format)
+    source = open_feedback(path_or_id, format, recognise=not fields)
     desk = _Desk(source, fields, strict)
     for line, raw in source:
         desk.take(line, raw)
@@ -96,7 +99,13 @@ class _Desk:
 
     def __init__(self, source: Source, fields: Mapping[str, str], strict: bool) -> None:
         self.source, self.fields, self.strict = source, fields, strict
-        self.report = ReadReport(source.name, source.format, warnings=source.warnings)
+        self.report = ReadReport(
+            source.name,
+            source.format,
+            warnings=source.warnings,
+            notes=source.notes,
+            left_out=source.left_out,
+        )
         self.layouts: dict[tuple[str, ...], Layout] = {}
         self.columns_seen: dict[str, None] = {}
         self.builder = PopulationBuilder()
@@ -189,6 +198,7 @@ class _Desk:
     def finish(self, rule: PairRule) -> ReadResult:
         """Make pairs of the ratings, build the columns, and look at rows side by side."""
         self._count_layouts()
+        self.report.adapter = self.source.adapter
         wrong = missing_columns(self.fields, list(self.columns_seen)) if self.columns_seen else None
         if wrong:
             raise ConfigError(wrong)

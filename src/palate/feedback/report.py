@@ -88,6 +88,10 @@ class ReadReport:
         ratings_used: Ratings that stand in at least one pair.
         ratings_replaced: Ratings that the same user gave again later.
         rule: The rule that made pairs of them, in a sentence; None without ratings.
+        adapter: The published data set that the source was read as; empty for plain rows. ``rows`` then
+            counts the rows that its adapter made.
+        notes: What the adapter did, in sentences.
+        left_out: What the rules of the data set leave out, by why.
     """
 
     source: str
@@ -106,6 +110,9 @@ class ReadReport:
     ratings_used: int = 0
     ratings_replaced: int = 0
     rule: str | None = None
+    adapter: str = ""
+    notes: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
     def add(self, where: SetAside) -> None:
         """Count a row that was set aside, and keep its details while there is room."""
@@ -142,6 +149,9 @@ class ReadReport:
     def lines(self) -> list[str]:
         """Return the report in sentences, for people."""
         text = [f"{self.source}: {self.rows:,} rows read, {self.choices:,} choices of {self.users:,} users"]
+        text += [f"{self.adapter}: {note}" for note in self.notes]
+        if self.left_out:
+            text.append(f"left out by the rules of {self.adapter}: {_counts(self.left_out)}")
         if self.n_set_aside:
             text.append(f"set aside: {self.n_set_aside:,} ({_counts(self.set_aside)})")
         if self.rule:

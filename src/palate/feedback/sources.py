@@ -6,19 +6,20 @@ hf:ID         a data set of the Hugging Face hub, hf:ID:SPLIT or hf:ID:CONFIG:SP
 """
 
 import difflib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from palate.core import ConfigError, DataError
-from palate.feedback.hub import is_saved, saved_rows, stored_rows
+from palate.feedback.hub import is_saved, saved_rows, saved_splits, stored_rows, stored_splits
 from palate.feedback.report import BadRow
 from palate.feedback.streams import Stream
 from palate.feedback.tables import parquet_rows
 from palate.feedback.texts import array_rows, csv_rows, jsonl_rows
 
-__all__ = ["FORMATS", "RawRow", "Source", "open_source"]
+__all__ = ["FORMATS", "Part", "RawRow", "Source", "files_source", "format_of", "open_source"]
 
 RawRow = tuple[int, dict[str, Any] | BadRow]
 FORMATS = ("auto", "jsonl", "json", "csv", "tsv", "parquet")
@@ -27,6 +28,21 @@ SUFFIXES = {
     **{".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet"},
 }
 PACKED = (".gz", ".zst", ".zstd")
+SPLIT_NAME = re.compile(r"(train|validation|valid|val|dev|test)(?=[-_.]|$)")
+
+
+class Part(NamedTuple):
+    """Some rows of a source: one file, or one split of a data set.
+
+    Attributes:
+        file: What messages call it.
+        rows: Gives the rows, once.
+        split: The name of the split, where it is known; else empty.
+    """
+
+    file: str
+    rows: Callable[[], Iterator[RawRow]]
+    split: str = ""
 
 
 class Source:
@@ -35,36 +51,47 @@ class Source:
     Attributes:
         name: The path or id, as it was given.
         format: One of ``FORMATS``, or hf.
+        parts: What is read, in this order.
         files: The files begun so far; the last is the one being read.
         warnings: What was mended while reading, counted.
         hint: What is likely wrong with a source that gives no good row.
+        adapter: The published data set that it was read as; empty for plain rows.
+        notes: What its adapter did, in sentences.
+        left_out: What the rules of the data set leave out, counted.
     """
 
-    def __init__(
-        self, name: str, format: str, parts: list[tuple[str, Callable[[], Iterator[RawRow]]]]
-    ) -> None:
-        self.name, self.format, self._parts = name, format, parts
+    def __init__(self, name: str, format: str, parts: Sequence[Part]) -> None:
+        self.name, self.format, self.parts = name, format, list(parts)
         self.files: list[str] = []
         self.warnings: Counter[str] = Counter()
         self.hint = ""
         self.stream: Stream | None = None
+        self.adapter = ""
+        self.notes: list[str] = []
+        self.left_out: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[RawRow]:
-        for file, rows in self._parts:
-            self.files.append(file)
-            yield from rows()
+        for part in self.parts:
+            self.files.append(part.file)
+            yield from part.rows()
 
     @property
     def share(self) -> float | None:
         """How much was read, 0 to 1; None where that is unknown."""
         within = self.stream.share if self.stream else None
-        if within is None and len(self._parts) == 1:
+        if within is None and len(self.parts) == 1:
             return None
-        return (max(len(self.files), 1) - 1 + (within or 0.0)) / len(self._parts)
+        return (max(len(self.files), 1) - 1 + (within or 0.0)) / len(self.parts)
 
 
-def open_source(path_or_id: str | Path, format: str = "auto") -> Source:
+def open_source(path_or_id: str | Path, format: str = "auto", every_split: bool = False) -> Source:
     """Find out what a source is and return its raw rows.
+
+    Args:
+        path_or_id: A file, a folder, "-" or hf:ID.
+        format: What it is, where its name and first bytes do not say.
+        every_split: Read all splits of a Hugging Face data set one after the other, each a part, where
+            none is named; without it several splits are an error.
 
     Raises:
         ConfigError: If the format is unknown.
@@ -79,28 +106,39 @@ def open_source(path_or_id: str | Path, format: str = "auto") -> Source:
     if name.startswith("hf:"):
         folder, _, split = name[3:].partition(":")
         if Path(folder).is_dir():
-            return _folder(name, Path(folder), split, format)
-        return Source(name, "hf", [(name, lambda: stored_rows(name[3:]))])
+            return _folder(name, Path(folder), split, format, every_split)
+        if every_split:
+            return Source(name, "hf", [Part(name, rows, one) for one, rows in stored_splits(name[3:])])
+        return Source(name, "hf", [Part(name, lambda: stored_rows(name[3:]))])
     if name != "-" and Path(name).is_dir():
-        return _folder(name, Path(name), "", format)
+        return _folder(name, Path(name), "", format, every_split)
     return _file(name, format)
+
+
+def files_source(name: str, files: Sequence[Path], format: str = "auto") -> Source:
+    """Return the rows of files one after the other; each is opened when its turn comes."""
+    source = Source(name, format_of(files[0].name) or format, [])
+    source.parts = [Part(str(f), _later(source, str(f), format), _split_of(f)) for f in files]
+    return source
 
 
 def _file(name: str, format: str) -> Source:
     source = Source(name, "", [])
     rows, source.format = _rows_of(source, name, format)
-    source._parts = [(name, rows)]
+    source.parts = [Part(name, rows, _split_of(Path(name)))]
     return source
 
 
-def _folder(name: str, folder: Path, split: str, format: str) -> Source:
+def _folder(name: str, folder: Path, split: str, format: str, every_split: bool) -> Source:
     """Return the rows of a folder: one that ``datasets`` saved, or all its files of a known format."""
     if is_saved(folder):
-        return Source(name, "hf", [(name, lambda: saved_rows(folder, split))])
+        if every_split:
+            return Source(name, "hf", [Part(name, rows, one) for one, rows in saved_splits(folder, split)])
+        return Source(name, "hf", [Part(name, lambda: saved_rows(folder, split))])
     files = sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and _format_of(path.name) in (FORMATS[1:] if format == "auto" else (format,))
+        if path.is_file() and format_of(path.name) in (FORMATS[1:] if format == "auto" else (format,))
     )
     files = [f for f in files if not any(part.startswith(".") for part in f.relative_to(folder).parts)]
     if split:
@@ -111,9 +149,7 @@ def _folder(name: str, folder: Path, split: str, format: str) -> Source:
             f"{name} is a folder without a file{wanted} that can be read: expected {', '.join(SUFFIXES)}, "
             "or a folder saved by datasets"
         )
-    source = Source(name, _format_of(files[0].name) or format, [])
-    source._parts = [(str(f), _later(source, str(f), format)) for f in files]
-    return source
+    return files_source(name, files, format)
 
 
 def _later(source: Source, name: str, format: str) -> Callable[[], Iterator[RawRow]]:
@@ -128,7 +164,14 @@ def _later(source: Source, name: str, format: str) -> Callable[[], Iterator[RawR
     return rows
 
 
-def _format_of(name: str) -> str | None:
+def _split_of(file: Path) -> str:
+    """Return the split that a file's name begins with, or its folder is called; else nothing."""
+    found = SPLIT_NAME.match(file.name.lower()) or SPLIT_NAME.fullmatch(file.parent.name.lower())
+    return found[1] if found else ""
+
+
+def format_of(name: str) -> str | None:
+    """Return the format that a file's name speaks for, or None."""
     path = Path(name.lower())
     return SUFFIXES.get(Path(path.stem).suffix if path.suffix in PACKED else path.suffix)
 
@@ -136,7 +179,7 @@ def _format_of(name: str) -> str | None:
 def _rows_of(source: Source, name: str, format: str) -> tuple[Callable[[], Iterator[RawRow]], str]:
     """Return the reader of one file, and its format."""
     if format == "auto":
-        format = _format_of(name) or "auto"
+        format = format_of(name) or "auto"
     if format == "parquet":
         return (lambda: parquet_rows(name)), format
     stream = source.stream = Stream(name)

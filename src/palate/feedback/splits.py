@@ -4,7 +4,7 @@ Users are dealt into train, val and test, stratified on their number of choices.
 oldest rows are context and the latest are targets; rows that could tell about each other move together
 as one *group*:
 
-    a user with several conversations     all rows of a conversation
+    a user with several conversations     all rows of a conversation, its later turns included
     a user with one conversation only     all rows that share a response, directly or through others
     (votes, say)
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.core import ConfigError, Population
-from palate.feedback.keys import conversation_of_rows
+from palate.feedback.keys import dialogue_of_rows
 
 __all__ = ["context_parts", "row_groups", "split_new_users"]
 
@@ -80,7 +80,7 @@ def context_parts(population: Population, validation: float = CONTEXT_VALIDATION
 
 def row_groups(population: Population) -> Ints:
     """Return int64 [rows]: the group of each row, as the module's text tells; no group has two users."""
-    talk = conversation_of_rows(population) if population.n_rows else np.zeros(0, np.int64)
+    talk = dialogue_of_rows(population) if population.n_rows else np.zeros(0, np.int64)
     n_talks = len(population.corpus.conversations) + 1
     group: Ints
     both, group = np.unique(population.row_user * n_talks + talk, return_inverse=True)
