@@ -55,7 +55,7 @@ def test_bench_writes_a_report_and_goes_on_from_what_is_finished(palate, tmp_pat
     assert code == 0
     assert "2 of 2 cells to run" in out
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["schema"] == "palate-report/1"
+    assert report["schema"] == "palate-report/2"
     assert out.strip().splitlines()[-1].endswith("report.html")
     row = report["rows"][0]
     expected = [

@@ -25,6 +25,7 @@ _HOME = {
     "load": "catalogue",
     "new_users": "evaluate.protocol",
     "read": "feedback",
+    "seen_users": "evaluate.protocol",
 }
 
 __all__ = ["__version__", *_HOME]

@@ -1,6 +1,7 @@
 """The command line: thin verbs over the library. Heavy modules load only when a verb needs them."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,7 +28,10 @@ data = typer.Typer(help="Look at feedback before anything is learned from it.", 
 app.add_typer(data, name="data")
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer carries its own copy of click
-File = Annotated[str, typer.Argument(help="JSONL, CSV or Parquet file, folder, hf:ID, or - for stdin.")]
+File = Annotated[
+    str,
+    typer.Argument(help="JSONL, CSV or Parquet file, folder, hf:ID, NAME:SOURCE (prism:FOLDER), -: stdin."),
+]
 Encoder = Annotated[str, typer.Option("--encoder", "-e", help="lexical, minilm, st:NAME, hf:NAME; +style.")]
 Fields = Annotated[list[str] | None, typer.Option("--field", help="user=annotator_id: which column is what.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
@@ -66,16 +70,25 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def bench(
-    files: Annotated[list[str] | None, typer.Argument(help="Feedback; without any, the world.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(help="FILEs; without any, the world.")] = None,
     methods: Annotated[str, typer.Option("--methods", "-m", help="Comma-separated; all by default.")] = "",
     encoder: Annotated[list[str] | None, typer.Option("--encoder", "-e", help="May be repeated.")] = None,
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(help="How many seeds methods run with, from --seed on.")] = 1,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="new-users, seen-users, seen-users:1000,10000 (pairs); may be repeated."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("palate-out"),
     world: Annotated[str, typer.Option(help="default or two_tastes, when no file is given.")] = "default",
     settings: Settings = None,
     field: Fields = None,
     min_gap: Annotated[float, typer.Option(help="Smallest difference of ratings that makes a pair.")] = 1.0,
     cap: Annotated[int, typer.Option(help="Most pairs a user from ratings.")] = 100,
+    suite: Annotated[str, typer.Option(help="General suite: palate, none, a file or hf:ID.")] = "palate",
+    select: Annotated[int, typer.Option(help="Settings of each method to try first; 0 tries none.")] = 0,
+    select_seconds: Annotated[float | None, typer.Option(help="Most seconds of a method's trials.")] = None,
+    jobs: Annotated[int, typer.Option(help="Trials at a time; 0: one a core.")] = 0,
     config: Annotated[Path | None, typer.Option(help="run.yaml of an earlier run.")] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the estimate and stop.")] = False,
 ) -> None:
@@ -83,21 +96,24 @@ def bench(
     from palate.evaluate.study import Study, load_study
 
     if config:
-        if files or methods or encoder or settings or field:
+        said = (files, methods, encoder, settings, field, protocol, seeds != 1, suite != "palate", select)
+        if any(said):
             raise ConfigError(f"--config {config} already says what to run: change the file, or leave it out")
         study = load_study(config)
     else:
         chosen = _settings(settings or [])
-        listed: dict[str, dict[str, Any]] = {name.strip(): {} for name in methods.split(",") if name.strip()}
-        for name, values in chosen.items():
-            if name != "world":
-                listed.setdefault(name, {}).update(values)
         study = Study(
             data=tuple(files or ()),
             world={} if files else {"preset": world, **chosen.get("world", {})},
-            methods=listed,
+            methods=_methods(methods, chosen),
             encoders=tuple(encoder or ("lexical",)),
             seed=seed,
+            seeds=seeds,
+            protocols=tuple(protocol or ("new-users",)),
+            suite=suite,
+            select=select,
+            select_seconds=select_seconds,
+            jobs=jobs or os.cpu_count() or 1,
             fields=_pairs(field or [], "--field"),
             min_gap=min_gap,
             cap=cap,
@@ -105,10 +121,17 @@ def bench(
     _bench(study, out, dry)
 
 
+def _methods(listed: str, chosen: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the listed methods, and those that a field was set of, with their fields."""
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    return {name: chosen.get(name, {}) for name in dict.fromkeys([*names, *chosen]) if name != "world"}
+
+
 def _bench(study: "Study", out: Path, dry: bool) -> None:
     """Read, estimate, run, and print what came of it."""
     from palate.evaluate.page import headline
-    from palate.terminal import console, leaderboard, progress_bar
+    from palate.evaluate.page_tried import tell as tell_tried
+    from palate.terminal import console, facet_lines, leaderboard, progress_bar
 
     with progress_bar() as tell:
         prepared = study.prepare(tell)
@@ -121,8 +144,13 @@ def _bench(study: "Study", out: Path, dry: bool) -> None:
         console.print(table)
     for sentence in headline(done.report):
         console.print(sentence, highlight=False, markup=False)
+    for value in done.report["tried"]:
+        console.print(tell_tried(value), highlight=False, markup=False)
+    for line in facet_lines(done.report):
+        console.print(line, highlight=False, markup=False)
     for failure in done.report["failures"]:
-        print(f"palate: {failure['method']} failed: {failure['error']}", file=sys.stderr)
+        what = f"{failure['facet']} of {failure['method']}" if failure["facet"] else failure["method"]
+        print(f"palate: {what} failed: {failure['error']}", file=sys.stderr)
     print(done.json)
     print(done.html)
 
@@ -275,6 +303,21 @@ def explain(
 
     for line in Workshop.load(model).explain(user, history, _pairs(field or [], "--field")):
         console.print(line, highlight=False, markup=False)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder with a report.json, or the file.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder.")] = Path("palate-compare"),
+) -> None:
+    """Compare two reports: what differs, and by how much, paired over the users that are in both."""
+    from palate.evaluate.compare import lines, write_compare
+
+    _, page, values = write_compare(first, second, out)
+    for line in lines(values):
+        print(line)
+    print(page)
 
 
 @app.command()

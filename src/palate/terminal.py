@@ -17,19 +17,23 @@ from rich.progress import (
 )
 from rich.table import Table
 
-__all__ = ["console", "errors", "leaderboard", "pairs_table", "progress_bar"]
+__all__ = ["console", "errors", "facet_lines", "leaderboard", "pairs_table", "progress_bar"]
 
-console = Console(width=None if sys.stdout.isatty() else 140)
+console = Console(width=None if sys.stdout.isatty() else 150)
 errors = Console(stderr=True)
 _COLUMNS = (
-    "accuracy [95 %]",
-    "over pooled [95 %]",
-    "helped / harmed",
+    "accuracy",
+    "over pooled",
+    "from their choices",
+    "helped/harmed",
     "log-loss",
-    "calib. err.",
-    "worst 10 %",
+    "calib.",
+    "worst",
     "fit s",
 )
+_WIDE = 146  # what a table of all columns needs
+_ACCURACY = ("accuracy", None)
+_INNER = ("encoding", "reading", "fitting")
 Tell = Callable[[str, int, int], None]
 
 
@@ -47,7 +51,7 @@ def progress_bar() -> Iterator[Tell]:
         outer, inner = bar.add_task("starting", total=None), bar.add_task("", total=None, visible=False)
 
         def tell(what: str, done: int, total: int) -> None:
-            if "encoding" in what or "reading" in what:
+            if any(word in what for word in _INNER):
                 bar.update(inner, description=escape(what), completed=done, total=total or None, visible=True)
             else:
                 bar.update(inner, visible=False)
@@ -57,37 +61,51 @@ def progress_bar() -> Iterator[Tell]:
 
 
 def leaderboard(report: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield one table for each data set and encoder, best first."""
-    rows = report["rows"]
-    groups = dict.fromkeys((row["dataset"], row["encoder"]) for row in rows)
-    for dataset, encoder in groups:
-        mine = [r for r in rows if (r["dataset"], r["encoder"]) == (dataset, encoder)]
-        cells = {(r["method"], r["metric"], r["against"]): r for r in mine}
-        first = next(r for r in mine if r["metric"] == "accuracy")
-        table = Table(
-            title=f"{escape(dataset)} · {escape(encoder)} · {first['users']:,} unseen users, "
-            f"{first['pairs']:,} pairs",
-            title_justify="left",
+    """Yield one table for each data set, protocol and encoder, best first; then why methods failed."""
+    for place in dict.fromkeys(_place(entry) for entry in [*report["rows"], *report["failures"]]):
+        rows = [row for row in report["rows"] if _place(row) == place]
+        failed = dict.fromkeys(
+            f["method"] for f in report["failures"] if _place(f) == place and not f.get("facet")
         )
-        table.add_column("method", no_wrap=True)
-        columns = _COLUMNS if console.width >= 120 else _COLUMNS[:3]
-        for name in columns:
-            table.add_column(name, justify="right", no_wrap=True)
-        methods = sorted(
-            dict.fromkeys(r["method"] for r in mine),
-            key=lambda m: -cells[(m, "accuracy", None)]["value"] if (m, "accuracy", None) in cells else 0,
-        )
-        for method in methods:
-            table.add_row(
-                *_line(cells, method)[: 1 + len(columns)],
-                style="dim" if method in ("oracle", "ideal", "average") else "",
-            )
+        yield _board(report, place, rows, list(failed))
+    if report["failures"]:
+        table = Table("method", "where", "why", title="What failed", title_justify="left")
+        for failure in report["failures"]:
+            part = f", the part {failure['facet']}" if failure.get("facet") else ""
+            several = len(report.get("config", {}).get("seeds", ())) > 1
+            seed = [f"seed {failure['seed']}"] if several else []
+            where = " · ".join([*_place(failure), *seed])
+            table.add_row(*map(escape, (failure["method"] + part, where, failure["error"])))
         yield table
-    for failure in report["failures"]:
-        table = Table(title=f"failed: {escape(failure['method'])} on {escape(failure['dataset'])}")
-        table.add_column("why")
-        table.add_row(escape(failure["error"]))
-        yield table
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[str, str, str]:
+    return entry["dataset"], entry["protocol"], entry["encoder"]
+
+
+def _board(
+    report: Mapping[str, Any], place: tuple[str, str, str], rows: list[Any], failed: list[str]
+) -> Table:
+    """One table: methods by accuracy, then those that failed."""
+    cells = {(r["method"], r["metric"], r["against"]): r for r in rows}
+    first = next((r for r in rows if r["metric"] == "accuracy"), None)
+    whose = "unseen users" if place[1] == "new-users" else "users"
+    n = f" · {first['users']:,} {whose}, {first['pairs']:,} pairs, 95 % intervals" if first else ""
+    table = Table(title=escape(" · ".join(place)) + n, title_justify="left")
+    table.add_column("method", no_wrap=True)
+    columns = _COLUMNS if console.width >= _WIDE else _COLUMNS[:3]
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=console.width >= _WIDE)
+    scored = {
+        method: r["value"] for (method, metric, base), r in cells.items() if (metric, base) == _ACCURACY
+    }
+    bounds = {m["name"] for m in report["methods"] if m.get("bound")}
+    for method in sorted(scored, key=lambda m: -scored[m]):
+        table.add_row(*_line(cells, method)[: 1 + len(columns)], style="dim" if method in bounds else "")
+    for method in failed:
+        if method not in scored:
+            table.add_row(escape(method), "failed, see below", style="red")
+    return table
 
 
 def _line(cells: Mapping[Any, Any], method: str) -> list[str]:
@@ -110,6 +128,7 @@ def _line(cells: Mapping[Any, Any], method: str) -> list[str]:
         escape(method),
         figure("accuracy"),
         figure("accuracy", "pooled", "+"),
+        figure("from_choices", None, "+"),
         f"{helped} / {plain('harmed', 'pooled', 100, 0)} %" if helped else "",
         plain("log_loss"),
         plain("calibration_error"),
@@ -126,3 +145,12 @@ def pairs_table(title: str, pairs: Iterator[tuple[str, str]]) -> Table:
     for what, value in pairs:
         table.add_row(escape(what), escape(value))
     return table
+
+
+def facet_lines(report: Mapping[str, Any], most: int = 12) -> Iterator[str]:
+    """Yield the facets' sentences, those about unseen users first; the page has them all, with pictures."""
+    values = sorted(report["facets"], key=lambda value: value["protocol"] != "new-users")
+    for value in values[:most]:
+        yield f"- {value['title']}. {value['sentence']}"
+    if len(values) > most:
+        yield f"- and {len(values) - most} more on the page"

@@ -26,14 +26,15 @@ def make_report(
         a_method("oracle", 0.14, bound=True, summary="Knows each taste."),
     ]
     report = {
-        "schema": "palate-report/1",
+        "schema": "palate-report/2",
         "palate": "0.1.0",
         "created": "2026-11-21T04:00:00Z",
         "command": "palate bench toy.jsonl --methods mixed,lore --encoder hash --seed 0",
-        "config": {"methods": [m["name"] for m in methods], "seed": 0, "bootstrap": 2000},
+        "config": {"methods": [m["name"] for m in methods], "seed": 0, "seeds": [0], "bootstrap": 2000},
         "datasets": [],
         "methods": [{k: v for k, v in m.items() if k != "gain"} for m in methods],
-        "rows": [], "curves": [], "calibration": [], "users": [], "failures": [],
+        "rows": [], "curves": [], "calibration": [], "users": [], "facets": [], "failures": [],
+        "cards": [], "tried": [],
         "notes": ["All numbers of this report are synthetic."],
     }  # fmt: skip
     for number, (name, encoder, simulated) in enumerate(places):
@@ -62,17 +63,24 @@ def _fill(report, rng, name, encoder, simulated, users, methods, damp):
     levels = [min(0.97, max(0.35, rng.gauss(0.73, 0.11))) for _ in range(users)]
     total = sum(sizes)
     report["datasets"].append({
-        "name": name, "users": users * 2, "train_users": users * 4 // 5, "val_users": users // 5,
+        "name": name, "protocol": "new-users", "users": users * 2,
+        "train_users": users * 4 // 5, "val_users": users // 5,
         "test_users": users, "scored_users": users, "context_pairs": total, "target_pairs": total,
         "rows_set_aside": 3, "rule": None, "simulated": simulated,
     })  # fmt: skip
     hit = {m["name"]: _hits(rng, sizes, levels, m, damp) for m in methods if simulated or not m["bound"]}
     place = {"dataset": name, "protocol": "new-users", "encoder": encoder}
+    shared = random.Random(f"{name} before any choice")
+    told = {"title": "How many they are", "sentence": f"On {name} {users} users were scored."}
+    report["facets"].append({"facet": "made-up", **place, "users": users, **told})
     for method, accs in hit.items():
         base = {**place, "method": method, "users": users, "pairs": total, "against": None}
         _rows(report, base, accs, hit["pooled"])
-        where = {"dataset": name, "encoder": encoder, "method": method}
-        gain = next(m["gain"] for m in methods if m["name"] == method)
+        where = {**place, "method": method}
+        about = next(m for m in methods if m["name"] == method)
+        gain = about["gain"]
+        if about["personal"] and not about["bound"]:
+            _from_choices(report, base, accs, _hits(shared, sizes, levels, {**about, "gain": 0.0}, damp))
         report["curves"].append(
             {**where, "points": [_point(n, gain * damp, users, rng) for n in (0, 1, 2, 4, 8, 16, 30)]}
         )
@@ -145,6 +153,14 @@ def _rows(report, base, accs, pooled):
         for metric, picked in (("helped", [g > 0 for g in gaps]), ("unchanged", [g == 0 for g in gaps]),
                                ("harmed", [g < 0 for g in gaps])):  # fmt: skip
             add(metric, _interval([float(p) for p in picked]), against="pooled")
+
+
+def _from_choices(report, base, accs, before):
+    gaps = [a - b for a, b in zip(accs, before, strict=True)]
+    for metric, numbers in (("from_choices", gaps), ("from_choices_log_loss", [-0.8 * g for g in gaps]),
+                            ("choices_helped", [float(g > 0) for g in gaps]),
+                            ("choices_harmed", [float(g < 0) for g in gaps])):  # fmt: skip
+        report["rows"].append({**base, "metric": metric, **_interval(numbers)})
 
 
 def _point(pairs, gain, users, rng):

@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from palate import catalogue
 from palate.checks import people
-from palate.core import DataError, Method, MethodError, Persona, Population, StorageError
+from palate.core import DataError, Method, MethodError, Persona, Population, StorageError, current_job
+from palate.evaluate import facets
 from palate.evaluate.bench import Bench, estimate
 from palate.evaluate.cells import CURVE, Cell, Outcome, Shelf
-from palate.evaluate.protocol import new_users
+from palate.evaluate.measured import gather
+from palate.evaluate.protocol import new_users, seen_users
 from palate.evaluate.report import make_report
 from palate.feedback.world import World
 
@@ -75,6 +78,7 @@ def registered(monkeypatch):
     SEEN["fits"].clear()
     SEEN["populations"].clear()
     Interrupted.stop = True
+    monkeypatch.setattr(facets, "registered", lambda: [])
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +214,7 @@ def test_what_changes_the_outcome_changes_the_key(task):
     assert fields["counting"] != base["counting"]
     assert fields["mixed"] == base["mixed"]
     others = [
-        bench_of(task, "counting", "mixed", seed=1),
+        bench_of(task, "counting", "mixed", seeds=(1,)),
         bench_of(task, "counting", "mixed", encoders=("lexical+style",)),
         bench_of(new_users("readers", people(users=30, rows=10, seed=1)), "counting", "mixed"),
         bench_of(new_users("readers", people(users=30, rows=10), seed=1), "counting", "mixed"),
@@ -345,3 +349,235 @@ def test_a_cell_makes_its_method_with_its_fields(task):
     method = cell.build()
     assert (method.encoder, method.seed, method.ridges) == ("lexical+style", 7, (3.0, 1.0))
     assert method.fit(task.fit_on).adapt(task.context.history(0)) != Persona()
+
+
+# ---- fits ---------------------------------------------------------------------------------------------
+
+
+def test_the_control_is_fitted_once(task, shelf, monkeypatch):
+    fits = []
+    learn = catalogue.find("pooled")._learn
+    monkeypatch.setattr(
+        catalogue.find("pooled"), "_learn", lambda self, people: (fits.append(1), learn(self, people))[1]
+    )
+    bench_of(task, "counting", "mixed").run(shelf)
+    assert len(fits) == 1
+
+
+def test_a_control_that_fails_is_told_by_every_method_and_tried_once(task, shelf, monkeypatch):
+    tries = []
+
+    def fail(self, people):
+        tries.append(1)
+        raise MethodError("no control today")
+
+    monkeypatch.setattr(catalogue.find("pooled"), "_learn", fail)
+    results = bench_of(task, "counting", "random").run(shelf)
+    told = {cell.method: text for cell, text in results.failures.items()}
+    assert told["pooled"] == "no control today"
+    assert told["counting"] == told["random"]
+    assert "pooled, which every method is compared with, failed: no control today" in told["counting"]
+    assert len(tries) == 1
+
+
+def test_a_fit_runs_in_a_job(task, shelf, tmp_path, monkeypatch):
+    seen, told = [], []
+
+    def learn(self, people):
+        seen.append(current_job().folder)
+        current_job().tell("step", 3, 9)
+        self.slope_ = 1.0
+
+    monkeypatch.setattr(Counting, "_learn", learn)
+    bench_of(task, "counting").run(shelf, lambda *what: told.append(what), tmp_path / "checkpoints")
+    assert seen == [tmp_path / "checkpoints"]
+    assert ("readers · lexical · counting · fitting: step", 3, 9) in told
+    assert current_job().folder is None
+
+
+# ---- seeds and protocols ------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, eq=False)
+class Lucky(Counting):
+    """Scores by its seed alone, and cannot work with seed 8."""
+
+    name = "lucky"
+
+    def _learn(self, population):
+        if self.seed == 8:
+            raise MethodError("8 brings no luck")
+        super()._learn(population)
+
+    def _log_odds(self, vectors, queries):
+        return np.random.default_rng(self.seed).normal(size=len(queries.options))
+
+
+@pytest.fixture
+def lucky(monkeypatch):
+    known = {**catalogue._known(), "lucky": f"{__name__}:Lucky"}
+    monkeypatch.setattr(catalogue, "_known", lambda: known)
+
+
+def test_every_seed_is_run_and_the_first_is_shown(task, shelf, lucky):
+    results = bench_of(task, "lucky", seeds=(5, 6)).run(shelf)
+    assert [(cell.method, cell.seed) for cell in results.outcomes] == [
+        ("pooled", 5),
+        ("lucky", 5),
+        ("pooled", 6),
+        ("lucky", 6),
+    ]
+    assert len({cell.key for cell in results.outcomes}) == 4
+    (section,) = gather(results, {})
+    first, second = section.seeds["lucky"]
+    assert section.outcomes["lucky"] is first
+    assert not np.array_equal(first.applied, second.applied)
+    np.testing.assert_array_equal(*(outcome.applied for outcome in section.seeds["pooled"]))
+    report, alone = (make_report(r) for r in (results, bench_of(task, "lucky", seeds=(5,)).run(shelf)))
+    timeless = [[r for r in each["rows"] if "seconds" not in r["metric"]] for each in (report, alone)]
+    assert timeless[0] == timeless[1]
+    assert report["config"]["seeds"] == [5, 6]
+
+
+def test_a_seed_that_fails_is_told_and_the_others_stay(task, shelf, lucky):
+    results = bench_of(task, "lucky", seeds=(5, 8)).run(shelf)
+    (section,) = gather(results, {})
+    assert len(section.seeds["lucky"]) == 1
+    (failure,) = make_report(results)["failures"]
+    assert (failure["method"], failure["seed"], failure["facet"]) == ("lucky", 8, None)
+    assert failure["protocol"] == "new-users"
+
+
+def test_protocols_and_sizes_are_kept_apart(shelf):
+    crowd = people(users=30, rows=12)
+    tasks = [new_users("readers", crowd), *(seen_users("readers", crowd, size) for size in (60, 120))]
+    bench = Bench(tasks, {"counting": {}})
+    assert len({cell.key for cell in bench.cells()}) == 6
+    report = make_report(bench.run(shelf), bounds={})
+    settings = ["new-users", "seen-users:60", "seen-users:120"]
+    for part in ("rows", "curves", "calibration", "users"):
+        assert list(dict.fromkeys(entry["protocol"] for entry in report[part])) == settings, part
+    assert [entry["protocol"] for entry in report["datasets"]] == settings
+    assert [entry["context_pairs"] for entry in report["datasets"]][1:] == [60, 120]
+    n = {r["protocol"]: r["pairs"] for r in report["rows"] if r["metric"] == "accuracy"}
+    assert n["seen-users:60"] == n["seen-users:120"]
+
+
+def test_the_suite_is_part_of_the_key(task):
+    plain, one, two = (
+        Cell(each, "lexical", "counting").key
+        for each in (task, *(replace(task, suite=SimpleNamespace(digest=d)) for d in "ab"))
+    )
+    assert len({plain, one, two}) == 3
+
+
+# ---- the second control ------------------------------------------------------------------------------
+
+
+def test_what_choices_add_is_measured_against_the_method_itself(task, shelf):
+    results = bench_of(task, "individual", "counting").run(shelf)
+    rows = {(r["method"], r["metric"]): r for r in make_report(results)["rows"] if not r["against"]}
+    outcome = next(o for c, o in results.outcomes.items() if c.method == "individual")
+    assert (outcome.curve[0] == 0).all()
+    gain = rows["individual", "from_choices"]
+    assert gain["value"] == pytest.approx(rows["individual", "accuracy"]["value"] - 0.5)
+    assert gain["low"] < gain["value"] < gain["high"]
+    assert rows["counting", "from_choices"]["value"] == 0.0
+    assert rows["counting", "choices_helped"]["value"] == rows["counting", "choices_harmed"]["value"] == 0.0
+    assert rows["individual", "from_choices_log_loss"]["value"] != 0.0
+    assert outcome.gated_before is not None
+    assert ("individual+gate", "from_choices") in rows
+    assert ("pooled", "from_choices") not in rows
+
+
+# ---- facets -------------------------------------------------------------------------------------------
+
+
+def facet(name="depth", version=1, **parts):
+    base = {
+        "NAME": name,
+        "TITLE": name.capitalize(),
+        "VERSION": version,
+        "measure": lambda sections: [{**s.place, "methods": sorted(s.outcomes)} for s in sections],
+        "tell": lambda value: f"{len(value['methods'])} methods.",
+        "draw": lambda value: "",
+    }
+    return SimpleNamespace(**{**base, **parts})
+
+
+def use(monkeypatch, *modules):
+    monkeypatch.setattr(facets, "registered", lambda: list(modules))
+
+
+def test_what_a_probe_gives_survives_the_shelf(task, shelf, monkeypatch):
+    def probe(method, personas, task):
+        return {"size": np.arange(len(personas)), "name": np.array([method.name])}
+
+    use(monkeypatch, facet(probe=probe), facet("plain"))
+    bench_of(task, "counting").run(shelf)
+    results = bench_of(task, "counting").run(shelf)
+    assert SEEN["fits"] == ["counting"]
+    outcome = next(o for c, o in results.outcomes.items() if c.method == "counting")
+    assert sorted(outcome.extra) == ["depth.name", "depth.size"]
+    np.testing.assert_array_equal(outcome.extra["depth.size"], np.arange(task.context.n_users))
+    assert outcome.extra["depth.name"].tolist() == ["counting"]
+    assert not outcome.faults
+
+
+def test_a_probe_of_a_new_version_misses_and_others_do_not_matter(task, monkeypatch):
+    base = keys_of(bench_of(task, "counting"))
+    use(monkeypatch, facet())
+    assert keys_of(bench_of(task, "counting")) == base
+    use(monkeypatch, facet(probe=lambda *given: {}))
+    first = keys_of(bench_of(task, "counting"))
+    use(monkeypatch, facet(version=2, probe=lambda *given: {}))
+    assert len({base["counting"], first["counting"], keys_of(bench_of(task, "counting"))["counting"]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("probe", "why"),
+    [
+        (lambda *given: {}["nothing"], "KeyError: 'nothing' (<lambda>:"),
+        (lambda *given: {"x": np.array([object()])}, "TypeError: ['depth.x'] are arrays of objects"),
+    ],
+)
+def test_a_probe_that_fails_loses_neither_the_cell_nor_the_other_probes(task, shelf, monkeypatch, probe, why):
+    use(monkeypatch, facet(probe=probe), facet("other", probe=lambda *given: {"y": np.ones(2)}))
+    bench_of(task, "counting").run(shelf)
+    results = bench_of(task, "counting").run(shelf)
+    assert not results.failures
+    assert [list(o.extra) for o in results.outcomes.values()] == [["other.y"]] * 2
+    told = [f for f in make_report(results)["failures"] if f["method"] == "counting"]
+    assert [(f["facet"], f["protocol"]) for f in told] == [("depth", "new-users")]
+    assert told[0]["error"].startswith(why)
+
+
+def test_facets_are_measured_into_plain_values(task, shelf, monkeypatch):
+    odd = facet(
+        "odd",
+        measure=lambda sections: [{**sections[0].place, "n": np.int64(3), "x": np.array([1.0, np.nan])}],
+        tell=lambda value: f"n is {value['n']}.",
+    )
+    use(monkeypatch, facet(), facet("broken", measure=lambda sections: 1 / 0), odd)
+    report = make_report(bench_of(task, "counting").run(shelf))
+    json.dumps(report, allow_nan=False)
+    depth, last = report["facets"]
+    assert (depth["facet"], depth["title"], depth["sentence"]) == ("depth", "Depth", "2 methods.")
+    assert (depth["dataset"], depth["protocol"], depth["encoder"]) == ("readers", "new-users", "lexical")
+    assert (last["n"], last["x"], last["sentence"]) == (3, [1.0, None], "n is 3.")
+    assert any(
+        n.startswith("The part broken could not be measured: ZeroDivisionError") for n in report["notes"]
+    )
+
+
+def test_the_facets_of_palate_keep_to_the_form():
+    seen = facets.ORDER
+    found = [__import__(f"palate.evaluate.facets.{name}", fromlist=["NAME"]) for name in seen]
+    assert [module.NAME for module in found] == list(seen)
+    for module in found:
+        assert isinstance(module.VERSION, int)
+        assert module.TITLE
+        assert callable(module.measure)
+        assert callable(module.tell)
+        assert callable(module.draw)
+        assert module.measure([]) == []

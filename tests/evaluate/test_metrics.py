@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from palate.core import Pairs
-from palate.evaluate.metrics import Bootstrap, Scored, calibration, compare, summarise, user_table
+from palate.evaluate.metrics import (
+    Bootstrap,
+    Scored,
+    calibration,
+    compare,
+    from_choices,
+    summarise,
+    user_table,
+)
 
 
 def random_scored(seed, users=23, most=9, ties=0.2, blank=0.1):
@@ -110,6 +118,27 @@ def test_paired_differences_and_who_is_helped(seed):
         assert found[metric].value == pytest.approx(share.mean())
     assert sum(found[m].value for m in ("helped", "harmed", "unchanged")) == pytest.approx(1.0)
     assert {f.against for f in found.values()} == {"pooled"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_choices_add_is_the_difference_to_the_method_before_any(seed):
+    after, before = random_scored(seed)
+    users = decided_users(after)
+    bootstrap = Bootstrap(len(users), 400)
+    found = {f.metric: f for f in from_choices(after, before, bootstrap)}
+    gains = np.array([user_accuracy(after, u) - user_accuracy(before, u) for u in users])
+    everybody = sorted(set(after.pairs.user.tolist()))
+    losses = [user_loss(after, u) - user_loss(before, u) for u in everybody]
+    assert found["from_choices"].value == pytest.approx(gains.mean())
+    assert found["from_choices_log_loss"].value == pytest.approx(np.mean(losses))
+    assert found["choices_helped"].value == pytest.approx((gains > 1e-9).mean())
+    assert found["choices_harmed"].value == pytest.approx((gains < -1e-9).mean())
+    draws = (bootstrap.weights @ gains) / bootstrap.weights.sum(axis=1)
+    interval = (found["from_choices"].low, found["from_choices"].high)
+    assert interval == pytest.approx(tuple(np.percentile(draws, [2.5, 97.5])))
+    assert {f.against for f in found.values()} == {None}
+    same = {f.metric: f for f in from_choices(after, after, bootstrap)}
+    assert all(figure[1:4] == (0.0, 0.0, 0.0) for figure in same.values())
 
 
 def test_the_table_of_users():

@@ -41,6 +41,8 @@ class Method(ABC):
         version: Raise it when a change alters the numbers; saved runs and caches depend on it.
         personal: False for the controls, whose personas hold nothing about a user.
         seconds_per_10k: Rough seconds of a fit per 10,000 training pairs on two cores, for estimates.
+        space: Values worth trying, by field: what a search over settings draws from. Empty where the
+            method chooses everything itself on validation users, or has nothing to choose.
     """
 
     name: ClassVar[str]
@@ -48,6 +50,7 @@ class Method(ABC):
     version: ClassVar[int] = 1
     personal: ClassVar[bool] = True
     seconds_per_10k: ClassVar[float] = 5.0
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     # ---- what authors write -------------------------------------------------------------------
 

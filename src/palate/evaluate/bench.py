@@ -1,15 +1,16 @@
 """Run methods on tasks, cell by cell, and keep what is finished."""
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from palate.catalogue import find
-from palate.core import Method, PalateError, StorageError
-from palate.evaluate.cells import Cell, Outcome, Shelf, run
+from palate.core import MethodError, StorageError, job
+from palate.evaluate.cells import Cell, Fitted, Outcome, Shelf, fit, run
+from palate.evaluate.faults import explain
 from palate.evaluate.protocol import Task
 from palate.models.features import embed
 
@@ -28,61 +29,118 @@ class Bench:
         tasks: The data sets.
         methods: Names with their fields, in the order of the report; the control is always run.
         encoders: Encoder specs.
-        seed: Seed of splits and methods.
+        seeds: Seeds of the methods; each method runs with every one, and tables show the first.
+        chosen: Fields that a search took, by method, for a task's name, its setting and an encoder.
     """
 
     tasks: Sequence[Task]
     methods: Mapping[str, Mapping[str, Any]]
     encoders: Sequence[str] = ("lexical",)
-    seed: int = 0
+    seeds: Sequence[int] = (0,)
+    chosen: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def fields(self, task: Task, encoder: str, method: str) -> Mapping[str, Any]:
+        """Return the fields that a method runs with: those a search took, else the user's."""
+        found = self.chosen.get((task.name, task.setting, encoder), {})
+        return found.get(method, self.methods.get(method, {}))
 
     def cells(self) -> list[Cell]:
-        """Return every cell, the control first in each group."""
+        """Return every cell, the control first in each group of a task, an encoder and a seed."""
         names = [CONTROL, *(name for name in self.methods if name != CONTROL)]
         return [
-            Cell(task, encoder, name, self.methods.get(name, {}), self.seed, self.methods.get(CONTROL, {}))
+            Cell(
+                task,
+                encoder,
+                name,
+                self.fields(task, encoder, name),
+                seed,
+                self.fields(task, encoder, CONTROL),
+            )
             for task in self.tasks
             for encoder in self.encoders
+            for seed in self.seeds
             for name in names
         ]
 
-    def run(self, shelf: Shelf, progress: Progress | None = None) -> "Results":
+    def run(
+        self, shelf: Shelf, progress: Progress | None = None, checkpoints: Path | None = None
+    ) -> "Results":
         """Run what is not finished and return everything.
 
         A method that fails is reported in its cell and the others go on. Ctrl-C leaves finished cells
-        on the shelf; the same call goes on from there.
+        on the shelf; the same call goes on from there, and with a folder of ``checkpoints`` a long fit
+        goes on from its last.
         """
         tell = progress or (lambda what, done, total: None)
-        results, cells = Results(self), self.cells()
-        control: Method | None = None
+        results, cells, controls = Results(self), self.cells(), _Controls(tell, checkpoints)
         for number, cell in enumerate(cells):
-            what = f"{cell.task.name} · {cell.encoder} · {cell.method}"
-            tell(what, number, len(cells))
-            if cell.method == CONTROL:
-                control = None
+            tell(_name(cell), number, len(cells))
             try:
                 outcome = shelf.get(cell.key, cell.task.targets)
                 if outcome is None:
-                    control = control or self._control(cell, tell)
-                    outcome = run(cell, control)
+                    control = controls.of(cell)
+                    mine = control if cell.method == CONTROL else _fit(cell, tell, checkpoints)
+                    outcome = run(cell, mine, control.method)
                     shelf.put(cell.key, outcome)
                 results.outcomes[cell] = outcome
             except StorageError:
                 raise
-            except PalateError as error:
-                results.failures[cell] = str(error)
             except Exception as error:  # another's method may raise anything; the run goes on
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                results.failures[cell] = f"{type(error).__name__}: {error} ({where.name}:{where.lineno})"
+                results.failures[cell] = explain(error)
         tell("done", len(cells), len(cells))
         return results
 
-    def _control(self, cell: Cell, tell: Progress) -> Method:
+
+class _Controls:
+    """The control of the group of cells at hand, fitted once, when a cell first needs it."""
+
+    def __init__(self, tell: Progress, checkpoints: Path | None) -> None:
+        self.tell, self.checkpoints = tell, checkpoints
+        self.group: tuple[Any, ...] = ()
+        self.found: Fitted | Exception | None = None
+
+    def of(self, cell: Cell) -> Fitted:
+        """Return the fitted control of a cell's group; where it failed, fail again without trying."""
+        if self.group != (group := (cell.task, cell.encoder, cell.seed)):
+            self.group, self.found = group, None
+        if self.found is None:
+            try:
+                self.found = self._fitted(cell)
+            except StorageError:
+                raise
+            except Exception as error:
+                self.found = error
+        if isinstance(self.found, Exception):
+            if cell.method == CONTROL:
+                raise self.found
+            raise MethodError(
+                f"{CONTROL}, which every method is compared with, failed: {explain(self.found)}"
+            ) from self.found
+        return self.found
+
+    def _fitted(self, cell: Cell) -> Fitted:
         """Encode the task's texts, with progress, and fit the control."""
         task, what = cell.task, f"{cell.task.name} · encoding with {cell.encoder}"
-        embed(task.people.corpus, cell.encoder, progress=lambda done, total: tell(what, done, total))
-        fields = self.methods.get(CONTROL, {})
-        return Cell(task, cell.encoder, CONTROL, fields, cell.seed).build().fit(task.fit_on)
+        embed(task.people.corpus, cell.encoder, progress=lambda done, total: self.tell(what, done, total))
+        control = Cell(task, cell.encoder, CONTROL, cell.control, cell.seed, cell.control)
+        return _fit(control, self.tell, self.checkpoints)
+
+
+def _fit(cell: Cell, tell: Progress, checkpoints: Path | None) -> Fitted:
+    """Fit inside a job, so that long fits keep checkpoints and say how far they are."""
+    name = _name(cell)
+    with job(checkpoints, lambda what, done, total: tell(f"{name} · fitting: {what}", done, total)):
+        return fit(cell)
+
+
+def _name(cell: Cell) -> str:
+    """What progress calls a cell."""
+    return " · ".join([cell.task.name, *_unusual(cell), cell.encoder, cell.method])
+
+
+def _unusual(cell: Cell) -> list[str]:
+    setting = [cell.task.setting] if cell.task.protocol != "new-users" else []
+    return setting + ([f"seed {cell.seed}"] if cell.seed else [])
 
 
 @dataclass

@@ -11,21 +11,22 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palate.catalogue import build
 from palate.core import Method, Pairs, Personas, Population, StorageError
+from palate.evaluate import facets
 from palate.evaluate.protocol import Task
 from palate.gate import Gate, differences
 from palate.models.encoder import resolve
 
-__all__ = ["CURVE", "Cell", "Outcome", "Shelf", "run"]
+__all__ = ["CURVE", "Cell", "Fitted", "Outcome", "Shelf", "fit", "run"]
 
 Floats = NDArray[np.floating[Any]]
-CURVE = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+CURVE = (0, 1, 2, 4, 8, 16, 30, 100, 300)
 """Numbers of context choices at which accuracy is measured, up to the longest context."""
 
 
@@ -46,18 +47,23 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A hash of all that the outcome depends on: data, encoder, method, version, fields, gate, seed."""
-        method = self.build()
+        """A hash of all that the outcome depends on.
+
+        Data, protocol, encoder, method, version, fields, gate, seed, and what the facets probe.
+        """
+        method, task = self.build(), self.task
         parts = [
-            self.task.people.digest,
+            task.people.digest,
+            [task.protocol, task.size, None if task.suite is None else task.suite.digest],
             resolve(self.encoder).key,
             self.method,
             method.version,
             method.config,
             [Gate.version, sorted(self.control.items())] if method.personal else None,
+            facets.versions(),
         ]
         return hashlib.blake2b(
-            json.dumps([*parts, self.seed, 2], default=str).encode(), digest_size=10
+            json.dumps([*parts, self.seed, 3], default=str).encode(), digest_size=10
         ).hexdigest()
 
 
@@ -71,6 +77,9 @@ class Outcome:
         weight: The gate's weight of each test user, or None.
         curve: Log-odds by number of context choices.
         seconds: fit, adapt, score.
+        gated_before: What the gated method answers before any choice of the user is seen, or None.
+        extra: What facets' probes gave, by ``NAME.key``.
+        faults: By facet, why its probe failed.
     """
 
     applied: Floats
@@ -78,28 +87,44 @@ class Outcome:
     weight: Floats | None
     curve: Mapping[int, Floats]
     seconds: Mapping[str, float]
+    gated_before: Floats | None = None
+    extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
-def run(cell: Cell, control: Method) -> Outcome:
-    """Fit, adapt and score; ``control`` is the fitted pooled model that the gate compares with."""
-    task, method, seconds = cell.task, cell.build(), {}
+class Fitted(NamedTuple):
+    """A method that has learned, and the seconds it took."""
+
+    method: Method
+    seconds: float
+
+
+def fit(cell: Cell) -> Fitted:
+    """Make a cell's method and let it learn."""
     started = time.perf_counter()
-    method.fit(task.fit_on)
-    seconds["fit"] = time.perf_counter() - started
+    method = cell.build().fit(cell.task.fit_on)
+    return Fitted(method, time.perf_counter() - started)
+
+
+def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
+    """Adapt and score a fitted method; ``control`` is the fitted pooled model that the gate compares with."""
+    task, method, seconds = cell.task, fitted.method, {"fit": fitted.seconds}
     started = time.perf_counter()
     personas = method.adapt_batch(task.context)
     seconds["adapt"] = time.perf_counter() - started
     started = time.perf_counter()
     applied = _difference(method, personas, task)
     seconds["score"] = time.perf_counter() - started
-    gated = weight = None
+    gated = weight = before = None
     if method.personal:
         gate = Gate(method=method, control=control).fit(task.fit_on)
         tested = gate.adapt_batch(task.context)
         gated = _difference(gate, tested, task)
         weight = None if tested.verdicts is None else tested.verdicts.weight
+        before = _difference(gate, gate.adapt_batch(task.context.head(0)), task)
     curve = {k: _difference(method, method.adapt_batch(part), task) for k, part in _contexts(task, method)}
-    return Outcome(applied, gated, weight, curve, seconds)
+    extra, faults = facets.probe_all(method, personas, task)
+    return Outcome(applied, gated, weight, curve, seconds, before, extra, faults)
 
 
 def _contexts(task: Task, method: Method) -> list[tuple[int, Population]]:
@@ -123,21 +148,27 @@ class Shelf:
         try:
             whole = io.BytesIO((self.folder / f"{key}.npz").read_bytes())
             with np.load(whole, allow_pickle=False) as data:
-                curve = {int(name[6:]): data[name] for name in data.files if name.startswith("curve_")}
-                applied = data["applied"]
-                gated = data["gated"] if "gated" in data.files else None
-                weight = data["weight"] if "weight" in data.files else None
-                seconds = json.loads(str(data["seconds"]))
+                arrays = {name: data[name] for name in data.files}
+            applied = arrays["applied"]
+            curve = {int(name[6:]): array for name, array in arrays.items() if name.startswith("curve_")}
+            extra = {name[6:]: array for name, array in arrays.items() if name.startswith("extra_")}
+            seconds, faults = (json.loads(str(arrays[name])) for name in ("seconds", "faults"))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
-        return Outcome(applied, gated, weight, curve, seconds) if len(applied) == len(targets) else None
+        if len(applied) != len(targets):
+            return None
+        gated, weight, before = (arrays.get(name) for name in ("gated", "weight", "gated_before"))
+        return Outcome(applied, gated, weight, curve, seconds, before, extra, faults)
 
     def put(self, key: str, outcome: Outcome) -> None:
         """Keep a finished cell; it appears whole or not at all."""
         arrays: dict[str, Any] = {f"curve_{k}": d for k, d in outcome.curve.items()}
+        arrays |= {f"extra_{name}": array for name, array in outcome.extra.items()}
         arrays |= {"applied": outcome.applied, "seconds": json.dumps(dict(outcome.seconds))}
-        if outcome.gated is not None and outcome.weight is not None:
-            arrays |= {"gated": outcome.gated, "weight": outcome.weight}
+        arrays["faults"] = json.dumps(dict(outcome.faults))
+        for name in ("gated", "weight", "gated_before"):
+            if (array := getattr(outcome, name)) is not None:
+                arrays[name] = array
         draft = self.folder / f".{key}.{os.getpid()}.npz"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

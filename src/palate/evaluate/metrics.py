@@ -14,7 +14,17 @@ from scipy.special import expit
 from palate.core import Pairs
 from palate.numerics.design import log_loss
 
-__all__ = ["Bins", "Bootstrap", "Figure", "Scored", "calibration", "compare", "summarise", "user_table"]
+__all__ = [
+    "Bins",
+    "Bootstrap",
+    "Figure",
+    "Scored",
+    "calibration",
+    "compare",
+    "from_choices",
+    "summarise",
+    "user_table",
+]
 
 Floats = NDArray[np.floating[Any]]
 BINS = 10
@@ -154,6 +164,26 @@ def compare(scored: Scored, control: Scored, name: str, bootstrap: Bootstrap) ->
         interval = bootstrap.interval(value, np.ones(n))
         figures.append(Figure(metric, float(value.mean()), *interval, n, pairs, against=name))
     return figures
+
+
+_FROM_CHOICES = {
+    "accuracy": "from_choices",
+    "log_loss": "from_choices_log_loss",
+    "helped": "choices_helped",
+    "harmed": "choices_harmed",
+}
+
+
+def from_choices(scored: Scored, before: Scored, bootstrap: Bootstrap) -> list[Figure]:
+    """Return what the users' own choices add to a method: paired with its own answer before it saw any.
+
+    A method may beat the control through its shared model alone; then these differences are nothing.
+    """
+    return [
+        figure._replace(metric=_FROM_CHOICES[figure.metric], against=None)
+        for figure in compare(scored, before, "", bootstrap)
+        if figure.metric in _FROM_CHOICES
+    ]
 
 
 class Bins(NamedTuple):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from palate.evaluate import charts
 from palate.evaluate import page_tables as tables
 from palate.evaluate.charts import esc
+from palate.evaluate.facets import draw
+from palate.evaluate.faults import explain
 from palate.evaluate.page_reading import Section, percent, points, stance
 
-__all__ = ["ALL", "calibration", "change", "changes", "forest", "lines", "scatter"]
+__all__ = ["ALL", "calibration", "change", "changes", "facets", "forest", "lines", "scatter"]
 
 
 def _n(section: Section, method: str | None) -> str:
@@ -202,6 +205,22 @@ def changes(section: Section) -> str:
         f"<details><summary>Who gains, who loses under the other {len(panels)} personal methods</summary>"
         f'<div class="panels">{"".join(panels)}</div></details>'
     )
+
+
+def facets(section: Section) -> str:
+    """Every facet's picture with its title, and below it in a sentence what it means."""
+    return "".join(
+        _figure(esc(value.get("title") or value["facet"]), _drawn(value), tables.prose(value["sentence"]))
+        for value in section.facets
+    )
+
+
+def _drawn(value: Mapping[str, Any]) -> str:
+    """A facet's picture; one that cannot be drawn is said to be so, and the page goes on."""
+    try:
+        return draw(value)
+    except Exception as error:  # values may come from another version
+        return f'<p class="note">The picture cannot be drawn: {esc(explain(error))}</p>'
 
 
 ALL = (forest, lines, scatter, change, calibration)

@@ -14,7 +14,10 @@ _WHOSE = {"new-users": "unseen users' choices", "seen-users": "held-back choices
 
 
 class Finding(NamedTuple):
-    """A section's answer: ``verdict`` is helps, harms, unshown or unknown."""
+    """A section's answer: ``verdict`` is helps, shared, harms, unshown or unknown.
+
+    ``shared`` is better than the control, but not shown to be so by knowing the user.
+    """
 
     section: Section
     verdict: str
@@ -31,6 +34,7 @@ def findings(report: Mapping[str, Any]) -> list[Finding]:
 def _finding(section: Section, several: bool) -> Finding:
     """The answer of one section."""
     where = f"On {section.dataset}" + (f" with {section.encoder}" if several else "")
+    where += f" after {section.size:,} training pairs" if section.size else ""
     verdict, first = _answer(section, where)
     rest = [_tally(section), _ceiling(section), _failed(section)]
     return Finding(section, verdict, [first, *(sentence for sentence in rest if sentence)])
@@ -58,20 +62,47 @@ def _answer(section: Section, where: str) -> tuple[str, str]:
             f"{where}, {name} predicts {reach}; it was not compared with {pooled} on the same "
             "users, so whether personalization helps cannot be told."
         )
-    gap, users = _gap(difference), _touched(section, lead)
+    gap, users, own = _gap(difference), _touched(section, lead), _own(section, lead)
     if shown == "better":
-        return "helps", f"{where}, {name} predicts {reach}, {gap} more than {pooled}{users}."
+        return _better(section, lead, where, f"{gap} more")
     if shown == "same":
         return "unshown", (
             f"{where}, personalization is not shown to help: {most} predicts {reach}, "
             f"{points(difference.value)} points {_between(difference)} against {pooled}, "
-            f"an interval that includes zero{users}."
+            f"an interval that includes zero{own}{users}."
         )
     every = all(stance(section.get(m, "accuracy", paired=True)) == "worse" for m in section.personal())
     says = "personalization does harm" if every else "personalization is not shown to help"
     return "harms" if every else "unshown", (
-        f"{where}, {says}: {most} predicts {reach}, {gap} fewer than {pooled}{users}."
+        f"{where}, {says}: {most} predicts {reach}, {gap} fewer than {pooled}{own}{users}."
     )
+
+
+def _better(section: Section, lead: str, where: str, more: str) -> tuple[str, str]:
+    """The verdict on a method that is shown better than the control: is it because it knows the user?"""
+    name, reach = section.label(lead), _accuracy(section, lead)
+    pooled = f"the {section.label(section.control)} model"
+    users, own, learned = _touched(section, lead), _own(section, lead), section.learned(lead)
+    if learned == "better":
+        return "helps", f"{where}, {name} predicts {reach}, {more} than {pooled}{own}{users}."
+    if learned == "unknown":
+        return "unknown", (
+            f"{where}, {name} predicts {reach}, {more} than {pooled}{users}; it was not compared with its "
+            "own answer before any choice of the user, so whether it helps to know them cannot be told."
+        )
+    why = "an interval that includes zero" if learned == "same" else "which makes it worse"
+    return "shared", (
+        f"{where}, {name} is better than {pooled}, but not because it knows the user: it predicts {reach}, "
+        f"{more}{own}, {why}{users}."
+    )
+
+
+def _own(section: Section, method: str) -> str:
+    """``; the users' own choices add +4.0 points [+2.0, +6.0]``, where that was measured."""
+    figure = section.get(method, "from_choices")
+    if figure is None or figure.low is None or figure.high is None:
+        return ""
+    return f"; the users' own choices add {points(figure.value)} points {_between(figure)}"
 
 
 def _accuracy(section: Section, method: str) -> str:
@@ -82,7 +113,7 @@ def _accuracy(section: Section, method: str) -> str:
         if figure.low is None or figure.high is None
         else (f" [{figure.low * 100:.1f}, {figure.high * 100:.1f}]")
     )
-    return f"{percent(figure.value)}{interval} of {_WHOSE.get(section.protocol, 'held-back choices')}"
+    return f"{percent(figure.value)}{interval} of {_WHOSE.get(section.kind, 'held-back choices')}"
 
 
 def _gap(difference: Figure) -> str:
@@ -122,7 +153,14 @@ def _tally(section: Section) -> str:
         if n
     ]
     told = told[:1] + [text.replace(f"the {section.label(section.control)} model", "it") for text in told[1:]]
-    return f"Of {len(personal)} personal methods {_listed(told)}."
+    better = [m for m in personal if section.helped(m)]
+    taught = sum(section.learned(m) == "better" for m in better)
+    by = (
+        f" {taught or 'None'} of those better gained by the users' own choices."
+        if taught < len(better)
+        else ""
+    )
+    return f"Of {len(personal)} personal methods {_listed(told)}.{by}"
 
 
 def _ceiling(section: Section) -> str:

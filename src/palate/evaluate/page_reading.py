@@ -16,7 +16,7 @@ from palate.core.errors import ConfigError
 
 __all__ = ["SCHEMA", "Figure", "Section", "percent", "points", "sections", "stance"]
 
-SCHEMA = "palate-report/1"
+SCHEMA = "palate-report/2"
 _NEEDED = {
     "rows": ("dataset", "method", "metric"),
     "methods": ("name",),
@@ -25,6 +25,8 @@ _NEEDED = {
     "calibration": ("dataset", "method", "bins"),
     "users": ("dataset", "method", "rows"),
     "failures": ("dataset", "method"),
+    "facets": ("facet", "dataset", "sentence"),
+    "tried": ("dataset", "methods"),
 }
 
 
@@ -53,6 +55,28 @@ class Section:
     calibration: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     users: Mapping[str, Sequence[tuple[Any, ...]]] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
+    facets: Sequence[Mapping[str, Any]] = ()
+    faults: Sequence[str] = ()
+    tried: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def kind(self) -> str:
+        """The protocol without its size."""
+        return self.protocol.partition(":")[0]
+
+    @property
+    def size(self) -> int | None:
+        """Training pairs of all users together, where the protocol has such a size."""
+        size = self.protocol.partition(":")[2]
+        return int(size) if size.isdecimal() else None
+
+    @property
+    def setting(self) -> str:
+        """The protocol in words, where it is not that of new users."""
+        if self.kind in ("", "new-users"):
+            return ""
+        told = self.kind.replace("-", " ")
+        return told if self.size is None else f"{told}, {self.size:,} training pairs"
 
     def get(self, method: str, metric: str, *, paired: bool = False) -> Figure | None:
         """One figure; ``paired`` asks for the method's difference to the control (method - control)."""
@@ -85,11 +109,23 @@ class Section:
             if self.flag(m, "personal") and not self.flag(m, "control") and not self.flag(m, "bound")
         ]
 
+    def helped(self, method: str) -> bool:
+        """Whether a method is shown better than the control."""
+        return stance(self.get(method, "accuracy", paired=True)) == "better"
+
+    def learned(self, method: str) -> str:
+        """The stance on what the users' own choices add to a method."""
+        return stance(self.get(method, "from_choices"))
+
     def lead(self) -> str | None:
-        """The method to speak of: the most accurate that is shown better, else the most accurate."""
+        """The method to speak of, the most accurate of the first kind there is.
+
+        Shown better than the control and by the users' own choices; shown better; any personal one.
+        """
         personal = self.personal()
-        shown = [m for m in personal if stance(self.get(m, "accuracy", paired=True)) == "better"]
-        return next(iter(shown or personal), None)
+        shown = [m for m in personal if self.helped(m)]
+        both = [m for m in shown if self.learned(m) == "better"]
+        return next(iter(both or shown or personal), None)
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -134,23 +170,25 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
     """
     _check(report)
     info = {str(m["name"]): m for m in report.get("methods") or []}
-    facts = {str(d["name"]): d for d in report.get("datasets") or []}
+    facts = {(str(d["name"]), str(d.get("protocol") or "")): d for d in report.get("datasets") or []}
     control = _control(report)
-    keys: dict[tuple[str, str, str], None] = {}
-    protocols: dict[tuple[str, str], str] = {}
-    for row in report.get("rows") or []:
-        keys.setdefault((str(row["dataset"]), str(row.get("protocol") or ""), _encoder(row)))
-        protocols.setdefault((str(row["dataset"]), _encoder(row)), str(row.get("protocol") or ""))
-    for row in report.get("failures") or []:
-        place = (str(row["dataset"]), _encoder(row))
-        keys.setdefault((place[0], protocols.get(place, ""), place[1]))
+    places = dict.fromkeys(
+        _place(entry)
+        for part in ("rows", "failures")
+        for entry in report.get(part) or []
+        if _of_method(entry)
+    )
     figures = _figures(report)
+    failures, faults = _failures(report)
     parts: dict[str, Any] = {name: _by_place(report, name) for name in _PARTS}
+    shown, tried = (_values(report, part, list(places)) for part in ("facets", "tried"))
     found = []
-    for d, p, e in keys:
-        extra: dict[str, Any] = {name: part.get((d, e), {}) for name, part in parts.items()}
-        figure = figures.get((d, p, e), {})
-        found.append(Section(d, p, e, control, info, facts.get(d, {}), figure, **extra))
+    for place in places:
+        extra: dict[str, Any] = {name: part.get(place, {}) for name, part in parts.items()}
+        extra |= {"failures": failures.get(place, {}), "faults": faults.get(place, [])}
+        known, figure = facts.get(place[:2], {}), figures.get(place, {})
+        extra |= {"facets": shown.get(place, []), "tried": tried.get(place, [])}
+        found.append(Section(*place, control, info, known, figure, **extra))
     return found
 
 
@@ -158,9 +196,14 @@ def _check(report: Any) -> None:
     """Refuse what is not a report of this schema, naming the place."""
     if not isinstance(report, Mapping) or report.get("schema") != SCHEMA:
         seen = report.get("schema") if isinstance(report, Mapping) else type(report).__name__
+        older = seen == "palate-report/1"
+        cure = "`palate bench --config FOLDER/run.yaml --out FOLDER` runs it again"
+        why = (
+            f"it does not say what users' own choices add; {cure}" if older else "make it with `palate bench`"
+        )
         raise ConfigError(
-            f"the report's schema is {seen!r}, expected {SCHEMA!r}: make it with `palate bench` of this "
-            "version, or read it with the version of Palate that wrote it"
+            f"the report's schema is {seen!r}, expected {SCHEMA!r}: {why}, or read it with the version of "
+            "Palate that wrote it"
         )
     for part, needed in _NEEDED.items():
         entries = report.get(part) or []
@@ -182,8 +225,56 @@ def _control(report: Mapping[str, Any]) -> str:
     return max(against, key=against.count) if against else (marked or ["pooled"])[0]
 
 
-def _encoder(row: Mapping[str, Any]) -> str:
-    return str(row.get("encoder") or "no encoder")
+_Place = tuple[str, str, str]
+
+
+def _place(entry: Mapping[str, Any]) -> _Place:
+    """Data set, protocol with its size, encoder."""
+    return (
+        str(entry["dataset"]),
+        str(entry.get("protocol") or ""),
+        str(entry.get("encoder") or "no encoder"),
+    )
+
+
+def _of_method(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry is of a method itself, not of a facet that looked at it."""
+    return not entry.get("facet")
+
+
+def _failures(
+    report: Mapping[str, Any],
+) -> tuple[dict[_Place, dict[str, str]], dict[_Place, list[str]]]:
+    """By place: methods without figures and why; and in words what else failed."""
+    methods: dict[_Place, dict[str, str]] = {}
+    others: dict[_Place, list[str]] = {}
+    scored = {(_place(row), str(row["method"])) for row in report.get("rows") or []}
+    for entry in report.get("failures") or []:
+        place, method, text = (
+            _place(entry),
+            str(entry["method"]),
+            str(entry.get("error") or "no reason given"),
+        )
+        if _of_method(entry) and (place, method) not in scored:
+            methods.setdefault(place, {})[method] = text
+            continue
+        what = f"the part {entry['facet']}" if entry.get("facet") else "a run"
+        seed = "" if entry.get("seed") is None else f" with seed {entry['seed']}"
+        others.setdefault(place, []).append(f"{method}, {what}{seed}: {text}")
+    return methods, others
+
+
+def _values(
+    report: Mapping[str, Any], part: str, places: Sequence[_Place]
+) -> dict[_Place, list[Mapping[str, Any]]]:
+    """By place the values of a part; one over several sizes stands with the largest."""
+    out: dict[_Place, list[Mapping[str, Any]]] = {}
+    for value in report.get(part) or []:
+        name, protocol, encoder = place = _place(value)
+        sizes = [p for p in places if (p[0], p[2]) == (name, encoder) and p[1].startswith(f"{protocol}:")]
+        sizes.sort(key=lambda other: int("0" + other[1].partition(":")[2]))
+        out.setdefault(sizes[-1] if sizes and place not in places else place, []).append(value)
+    return out
 
 
 def _number(value: Any) -> float | None:
@@ -195,18 +286,17 @@ def _number(value: Any) -> float | None:
 _ByMethod = dict[tuple[str, str, bool], Figure]
 
 
-def _figures(report: Mapping[str, Any]) -> dict[tuple[str, str, str], _ByMethod]:
+def _figures(report: Mapping[str, Any]) -> dict[_Place, _ByMethod]:
     """Section to (method, metric, paired) to figure; rows without a finite value are left out."""
-    out: dict[tuple[str, str, str], _ByMethod] = {}
+    out: dict[_Place, _ByMethod] = {}
     for row in report.get("rows") or []:
         value = _number(row.get("value"))
         if value is None:
             continue
-        key = (str(row["dataset"]), str(row.get("protocol") or ""), _encoder(row))
         users, pairs = _number(row.get("users")), _number(row.get("pairs"))
         metric = str(row["metric"])
         paired = bool(row.get("against")) and metric in ("accuracy", "log_loss")
-        out.setdefault(key, {})[str(row["method"]), metric, paired] = Figure(
+        out.setdefault(_place(row), {})[str(row["method"]), metric, paired] = Figure(
             value,
             _number(row.get("low")),
             _number(row.get("high")),
@@ -216,13 +306,12 @@ def _figures(report: Mapping[str, Any]) -> dict[tuple[str, str, str], _ByMethod]
     return out
 
 
-def _by_place(report: Mapping[str, Any], part: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """(data set, encoder) to method to what that part of the report holds of it, cleaned."""
+def _by_place(report: Mapping[str, Any], part: str) -> dict[_Place, dict[str, Any]]:
+    """Place to method to what that part of the report holds of it, cleaned."""
     inner, clean = _PARTS[part]
-    out: dict[tuple[str, str], dict[str, Any]] = {}
+    out: dict[_Place, dict[str, Any]] = {}
     for entry in report.get(part) or []:
-        place = (str(entry["dataset"]), _encoder(entry))
-        out.setdefault(place, {})[str(entry["method"])] = clean(entry.get(inner))
+        out.setdefault(_place(entry), {})[str(entry["method"])] = clean(entry.get(inner))
     return out
 
 
@@ -251,5 +340,4 @@ _PARTS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
     "curves": ("points", _numbers("pairs", "value")),
     "calibration": ("bins", _numbers("confidence", "accuracy")),
     "users": ("rows", _people),
-    "failures": ("error", lambda text: str(text or "no reason was given")),
 }

@@ -20,6 +20,7 @@ __all__ = [
     "leaderboard",
     "matrix",
     "people",
+    "prose",
     "splits",
     "table",
     "told",
@@ -35,6 +36,14 @@ def table(label: str, head: Iterable[str], body: str, kind: str = "") -> str:
         f'<div class="scroll {kind}" role="region" aria-label="{esc(label)}" tabindex="0">'
         f"<table><thead><tr>{''.join(head)}</tr></thead>{body}</table></div>"
     )
+
+
+def prose(sentence: str) -> str:
+    """A sentence with its figures set off: numbers strong, intervals quiet, neither broken over lines."""
+    text = esc(sentence)
+    quiet = re.compile(r"\[[+−\d., ]+\]")
+    text = quiet.sub(lambda m: f'<span class="ci">{m[0].replace(" ", chr(160))}</span>', text)
+    return re.sub(r"(?<![\w.])([+−]?\d[\d.,]*) (%|points)", "<b>\\1\u00a0\\2</b>", text)
 
 
 def kind_of(section: Section, method: str) -> str:
@@ -68,6 +77,7 @@ def leaderboard(section: Section) -> str:
         '<th class="wide"><div><span>Accuracy</span><span class="scale" aria-hidden="true">'
         f"<i>{low}</i><i>{high} %</i></span></div></th>",
         f'<th class="n">Points over {control}</th>',
+        '<th class="n">Points from their choices</th>',
         *(f'<th class="n">{name}</th>' for name in ("Log-loss", "Calibration error", "Worst tenth")),
         "<th>Helped · left alone · harmed</th>",
         '<th class="n">Seconds: fit · adapt · score</th>',
@@ -86,7 +96,8 @@ def matrix(found: Sequence[Section], anchors: Sequence[str]) -> str:
     """Every method on every data set: accuracy and whether it is shown better or worse than the control."""
     methods = list(dict.fromkeys(m for s in found for m in [*_order(s), *s.failures]))
     head = ["<th>Method</th>"] + [
-        f'<th class="n"><a href="#{a}">{esc(s.dataset)}<small>{esc(s.encoder)}</small></a></th>'
+        f'<th class="n"><a href="#{a}">{esc(s.dataset)}<small>{esc(s.encoder)}</small>'
+        f"{f'<small>{esc(s.setting)}</small>' if s.setting else ''}</a></th>"
         for s, a in zip(found, anchors, strict=True)
     ]
     rows = []
@@ -126,21 +137,23 @@ def splits(report: Mapping[str, Any]) -> str:
         "users": "Users",
         "train_users": "learned from",
         "val_users": "chosen on",
-        "test_users": "unseen",
+        "test_users": "tested",
         "scored_users": "scored",
         "context_pairs": "Context pairs",
         "target_pairs": "Target pairs",
         "rows_set_aside": "Rows set aside",
     }
     numbers = [f'<th class="n">{name}</th>' for name in columns.values()]
-    head = ["<th>Data set</th>", *numbers, "<th>Pairs by</th>"]
+    several = len({entry.get("protocol") for entry in report.get("datasets") or []}) > 1
+    head = ["<th>Data set</th>", *(["<th>Protocol</th>"] if several else []), *numbers, "<th>Pairs by</th>"]
     rows = []
     for entry in report.get("datasets") or []:
         cells = "".join(f'<td class="n">{_count(entry.get(key))}</td>' for key in columns)
         world = ' <span class="tag">simulated</span>' if entry.get("simulated") else ""
         rule = esc(entry.get("rule") or "given choices")
         name = f'<th scope="row">{esc(entry["name"])}{world}</th>'
-        rows.append(f'<tr>{name}{cells}<td class="words">{rule}</td></tr>')
+        protocol = f"<td>{esc(entry.get('protocol') or '–')}</td>" if several else ""
+        rows.append(f'<tr>{name}{protocol}{cells}<td class="words">{rule}</td></tr>')
     return table("How the data sets were split", head, f"<tbody>{''.join(rows)}</tbody>") if rows else ""
 
 
@@ -208,7 +221,8 @@ def _row(section: Section, method: str, scale: charts.Axis) -> str:
     number = f"<span><b>{percent(figure.value)}</b> <small>{_interval(figure)}</small></span>"
     return (
         f'<tr class="{classes}"><th scope="row">{name}</th><td class="wide"><div>{number}{bar}</div></td>'
-        f'<td class="n">{_difference(section, method)}</td><td class="n">{_log_loss(section, method)}</td>'
+        f'<td class="n">{_difference(section, method)}</td>'
+        f'<td class="n">{_from_choices(section, method)}</td><td class="n">{_log_loss(section, method)}</td>'
         f'<td class="n">{_plain(section.get(method, "calibration_error"))}</td>'
         f'<td class="n">{_share(section.get(method, "worst_tenth"))}</td><td>{harm(section, method)}</td>'
         f'<td class="n">{_seconds(section, method)}</td></tr>'
@@ -219,7 +233,7 @@ def _failed_row(section: Section, method: str) -> str:
     name = f'{esc(section.label(method))} <span class="tag">failed</span>'
     return (
         f'<tr class="failed"><th scope="row">{name}</th>'
-        f'<td colspan="7" class="words"><code>{esc(section.failures[method][:300])}</code></td></tr>'
+        f'<td colspan="8" class="words"><code>{esc(section.failures[method][:300])}</code></td></tr>'
     )
 
 
@@ -250,30 +264,45 @@ def _matrix_cell(section: Section, method: str) -> str:
     if figure is None:
         return '<td class="n">–</td>'
     bound = section.flag(method, "bound")
-    sign = _sign("unknown" if bound else stance(section.get(method, "accuracy", paired=True)), section)
+    seen = "unknown" if bound else stance(section.get(method, "accuracy", paired=True))
+    sign = _sign(seen, section.label(section.control))
     hover = esc(told(section, method, paired=not bound and method != section.control))
     return f'<td class="n" title="{hover}">{percent(figure.value)} {sign}</td>'
 
 
-def _sign(seen: str, section: Section) -> str:
+def _sign(seen: str, against: str) -> str:
     if seen == "unknown":
         return '<span class="sign"></span>'
-    words = esc(f"{_WORDS[seen]} {section.label(section.control)}")
+    words = esc(f"{_WORDS[seen]} {against}")
     return f'<span class="sign {seen}" role="img" aria-label="{words}" title="{words}">{SIGNS[seen]}</span>'
 
 
 def _difference(section: Section, method: str) -> str:
-    figure = section.get(method, "accuracy", paired=True)
+    return _signed(section.get(method, "accuracy", paired=True), section.label(section.control))
+
+
+def _from_choices(section: Section, method: str) -> str:
+    """What the users' own choices add to a method, with the shares helped and harmed on hover."""
+    cell = _signed(section.get(method, "from_choices"), f"{section.label(method)} before any choice")
+    touched = [(words, section.get(method, f"choices_{words}")) for words in ("helped", "harmed")]
+    told = ", ".join(f"{words} {percent(f.value, 0)} of users" for words, f in touched if f)
+    return f'<span title="{esc(told)}">{cell}</span>' if told else cell
+
+
+def _signed(figure: Figure | None, against: str) -> str:
+    """A paired difference in points, with its sign and interval."""
     if figure is None:
         return "–"
     seen = stance(figure)
-    number = f'<b class="{seen}">{points(figure.value)}</b>'
-    return f"{number} {_sign(seen, section)} <small>{_interval(figure, True)}</small>"
+    return (
+        f'<b class="{seen}">{points(figure.value)}</b> {_sign(seen, against)}<br>'
+        f"<small>{_interval(figure, True)}</small>"
+    )
 
 
 def _log_loss(section: Section, method: str) -> str:
     seen = stance(section.get(method, "log_loss", paired=True), lower_is_better=True)
-    return f"{_plain(section.get(method, 'log_loss'))} {_sign(seen, section)}"
+    return f"{_plain(section.get(method, 'log_loss'))} {_sign(seen, section.label(section.control))}"
 
 
 def _plain(figure: Figure | None) -> str:

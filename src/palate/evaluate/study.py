@@ -1,19 +1,22 @@
 """A whole run from a few settings: data or a world in, a folder with the report out, and the way back."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
-from palate.catalogue import names
-from palate.core import ConfigError, DataError, StorageError
-from palate.evaluate.bench import Bench, Progress, estimate
-from palate.evaluate.cells import CURVE, Shelf
-from palate.evaluate.protocol import Task, new_users
-from palate.evaluate.report import BoundScores, make_report, write_report
+from palate.catalogue import available
+from palate.core import ConfigError, DataError, Population, StorageError
+from palate.evaluate.bench import CONTROL, Bench, Progress, estimate
+from palate.evaluate.bounds import known_bounds
+from palate.evaluate.cells import Shelf
+from palate.evaluate.protocol import Task, make_tasks
+from palate.evaluate.report import make_report, write_report
+from palate.evaluate.select import Search, as_values, choose, planned
+from palate.evaluate.suite import read_suite
 from palate.feedback import PairRule, read
 from palate.feedback.world import World, WorldSample
 
@@ -29,7 +32,14 @@ class Study:
         world: Fields of :class:`~palate.feedback.world.World`, and ``preset`` (default, two_tastes).
         methods: Names, or names with their fields; empty runs all that are registered.
         encoders: Encoder specs.
-        seed: Seed of splits, methods and the world.
+        seed: Seed of splits and the world.
+        seeds: Seeds of the methods, or how many from ``seed`` on; empty runs ``seed`` alone.
+        protocols: ``new-users``, ``seen-users`` or ``seen-users:SIZES``.
+        suite: The general suite that every method is asked: ``palate`` (the embedded one), ``none``, a
+            file or an id.
+        select: Settings of each method that are tried on validation users before the test; 0 tries none.
+        select_seconds: No trial of a method is begun after so many seconds of its trials.
+        jobs: Trials made at a time.
         fields: Which column of the data is what.
         min_gap: Smallest difference of ratings that makes a pair.
         cap: Most pairs a user from ratings.
@@ -40,35 +50,82 @@ class Study:
     methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     encoders: tuple[str, ...] = ("lexical",)
     seed: int = 0
+    seeds: tuple[int, ...] | int = ()
+    protocols: tuple[str, ...] = ("new-users",)
+    suite: str = "palate"
+    select: int = 0
+    select_seconds: float | None = None
+    jobs: int = 1
     fields: Mapping[str, str] = field(default_factory=dict)
     min_gap: float = 1.0
     cap: int = 100
 
     def prepare(self, progress: Progress | None = None) -> "Prepared":
-        """Read or sample the people and split them."""
-        methods = dict(self.methods) or {name: {} for name in names()}
-        if not self.data:
-            sample = sample_world(self.world, self.seed)
-            name = str(self.world.get("preset", "default")) + "-world"
-            task = new_users(name, sample.population, seed=self.seed, simulated=True)
-            bench = Bench([task], methods, self.encoders, self.seed)
-            return Prepared(self, bench, {}, {name: sample})
+        """Read or sample the people and split them.
+
+        Raises:
+            DataError: If no protocol can work on what was given.
+            ConfigError: If a setting cannot work.
+        """
         tasks: list[Task] = []
+        notes: list[str] = []
         facts: dict[str, dict[str, Any]] = {}
+        samples: dict[str, WorldSample] = {}
+        for name, population in self._people(facts, samples, progress):
+            simulated = name in samples or facts[name]["adapter"] == "personalllm"
+            found, left_out = make_tasks(
+                name, population, self.protocols, seed=self.seed, simulated=simulated
+            )
+            tasks += found
+            notes += left_out
+        if not tasks:
+            raise DataError(
+                " ".join([*notes, "Nothing is left to run: give more choices, or smaller sizes."])
+            )
+        suite = None if self.suite == "none" else read_suite(self.suite)
+        tasks = [replace(task, suite=suite) for task in tasks]
+        methods = dict(self.methods)
+        if not methods:
+            needs = available()
+            methods = {name: {} for name, missing in needs.items() if not missing}
+            notes += [f"Left out: {missing}." for missing in needs.values() if missing]
+        return Prepared(
+            self, Bench(tasks, methods, self.encoders, self._seeds()), facts, samples, tuple(notes)
+        )
+
+    def _people(
+        self, facts: dict[str, dict[str, Any]], samples: dict[str, WorldSample], progress: Progress | None
+    ) -> Iterator[tuple[str, Population]]:
+        """Yield every data set with its name, and note what is known of it."""
+        if not self.data:
+            name = str(self.world.get("preset", "default")) + "-world"
+            samples[name] = sample_world(self.world, self.seed)
+            yield name, samples[name].population
         for path in self.data:
-            name = _name(path, {task.name for task in tasks})
+            name = _name(path, set(facts))
             rule = PairRule(min_gap=self.min_gap, cap=self.cap, seed=self.seed)
             result = read(path, fields=self.fields, rule=rule, progress=_reading(name, progress))
-            tasks.append(new_users(name, result.population, seed=self.seed))
-            aside = {kind: int(n) for kind, n in result.report.set_aside.items()}
             facts[name] = {
                 "path": Path(path).name,
                 "rows_read": result.report.rows,
                 "rows_set_aside": result.report.n_set_aside,
-                "set_aside": aside,
+                "set_aside": {kind: int(n) for kind, n in result.report.set_aside.items()},
                 "rule": result.report.rule,
+                "adapter": result.report.adapter,
+                "notes": list(result.report.notes),
+                "left_out": {why: int(n) for why, n in result.report.left_out.items()},
             }
-        return Prepared(self, Bench(tasks, methods, self.encoders, self.seed), facts, {})
+            yield name, result.population
+
+    def _seeds(self) -> tuple[int, ...]:
+        seeds = self.seeds
+        if isinstance(seeds, int):
+            if seeds < 1:
+                raise ConfigError(
+                    f"seeds is {seeds}; expected how many seeds to run, 1 or more, or a list of them"
+                )
+            return tuple(range(self.seed, self.seed + seeds))
+        return tuple(dict.fromkeys(int(seed) for seed in seeds)) or (self.seed,)
 
     def save(self, path: Path) -> None:
         """Write the settings, to run them again."""
@@ -96,27 +153,50 @@ class Prepared:
     bench: Bench
     facts: Mapping[str, Mapping[str, Any]]
     samples: Mapping[str, WorldSample]
+    left_out: tuple[str, ...] = ()
 
     def estimate(self, out: Path) -> str:
         """Say what the run will ask for, finished cells left out."""
-        return str(estimate(self.bench, Shelf(out / "cells")))
+        told = str(estimate(self.bench, Shelf(out / "cells")))
+        if not self.study.select:
+            return told
+        search = Search(self.study.select, self.study.select_seconds, self.study.jobs)
+        each = sum(planned(name, values, search) for name, values in self.bench.methods.items())
+        trials = each * len(self.bench.tasks) * len(self.bench.encoders)
+        return f"{told}; before it up to {trials} trials of settings, {self.study.jobs} at a time"
 
     def run(self, out: Path, progress: Progress | None = None) -> StudyResult:
         """Run what is not finished, and write ``report.json``, ``report.html`` and ``run.yaml``."""
         self.study.save(out / "run.yaml")
-        results = self.bench.run(Shelf(out / "cells"), progress)
-        if progress and self.samples:
-            progress("known bounds of the world", 0, 1)
-        bounds = {task.name: _bounds(self.samples[task.name], task) for task in self.bench.tasks
-                  if task.name in self.samples}  # fmt: skip
+        bench, tried = self._tuned(out, progress)
+        results = bench.run(Shelf(out / "cells"), progress, out / "checkpoints")
+        bounds = {}
+        for task in self.bench.tasks:
+            if task.name in self.samples:
+                if progress:
+                    progress(f"known bounds of {task.name}", 0, 1)
+                bounds[task.name, task.setting] = known_bounds(self.samples[task.name], task)
         report = make_report(
             results,
             command=f"palate bench --config {out / 'run.yaml'} --out {out}",
+            seed=self.study.seed,
             bounds=bounds,
             facts=self.facts,
             notes=_notes(self),
+            tried=tried,
         )
         return StudyResult(*write_report(report, out), report)
+
+    def _tuned(self, out: Path, progress: Progress | None) -> tuple[Bench, list[dict[str, Any]]]:
+        """Return the bench with the settings that validation users preferred, and what was tried."""
+        study, bench = self.study, self.bench
+        if not study.select:
+            return bench, []
+        search = Search(study.select, study.select_seconds, study.jobs, bench.seeds[0], out / "trials")
+        people = {(task.name, task.setting): task.fit_on for task in bench.tasks}
+        made = choose(people, {CONTROL: {}, **bench.methods}, bench.encoders, search, progress)
+        chosen = {place: {name: one.fields for name, one in found.items()} for place, found in made.items()}
+        return replace(bench, chosen=chosen), as_values(made)
 
 
 def sample_world(world: Mapping[str, Any], seed: int) -> WorldSample:
@@ -154,39 +234,21 @@ def load_study(path: str | Path) -> Study:
     if isinstance(values.get("methods"), list):
         values["methods"] = {name: {} for name in values["methods"]}
     values["methods"] = {name: dict(f or {}) for name, f in (values.get("methods") or {}).items()}
-    for key in ("data", "encoders"):
-        if key in values:
+    for key in ("data", "encoders", "protocols", "seeds"):
+        if isinstance(values.get(key), str | list):
             values[key] = (values[key],) if isinstance(values[key], str) else tuple(values[key])
     return Study(**values)
 
 
-def _bounds(sample: WorldSample, task: Task) -> BoundScores:
-    """Return the oracle's, the ideal learner's and the best average's log-odds of the task's targets."""
-    from palate.feedback.world_bounds import average_bound, ideal, oracle
-
-    people = sample.population
-    targets = people.with_split("target").pairs
-    mine = people.role[targets.user] == 2
-    if int(mine.sum()) != len(task.targets):
-        raise DataError("the world's targets and the task's differ: run it with its own roles and splits")
-    whole = int(np.diff(task.context.offsets).max(initial=0))
-    known = {k: np.asarray(ideal(sample, k).log_odds)[mine] for k in CURVE if k < whole}
-    seen = np.asarray(ideal(sample).log_odds)[mine]
-    blind = np.asarray(average_bound(sample).log_odds)[mine]
-    return {
-        "oracle": ("knows each user's taste", {-1: np.asarray(oracle(sample).log_odds)[mine]}),
-        "ideal": ("knows the axes and their spread, sees the same choices", {-1: seen, **known, whole: seen}),
-        "average": ("the best without knowing who asks", {-1: blind}),
-    }  # fmt: skip
-
-
 def _notes(prepared: Prepared) -> Sequence[str]:
-    notes = [
+    notes = [*prepared.left_out]
+    notes += [
         f"{name} is simulated: written answers of known style, choices drawn from known tastes. Its "
         "figures check methods; they are no claim about people."
         for name in prepared.samples
     ]
     for name, fact in prepared.facts.items():
+        notes += [f"{name}: {note}" for note in fact["notes"]]
         if fact["rows_set_aside"]:
             notes.append(f"{name}: {fact['rows_set_aside']} of {fact['rows_read']} rows were set aside.")
     return notes
@@ -200,6 +262,7 @@ def _reading(name: str, progress: Progress | None) -> Callable[[int, float | Non
 
 
 def _name(path: str, taken: set[str]) -> str:
+    path = path if path.startswith("hf:") else re.sub(r"^\w{2,}(,[^:]*)?:(?=.)", "", path)
     stem = Path(path).name.split(".")[0] if not path.startswith("hf:") else path[3:].replace("/", "-")
     name, number = stem or "feedback", 2
     while name in taken:

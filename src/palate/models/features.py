@@ -14,12 +14,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from palate.core.errors import EncoderError
 from palate.core.feedback import Conversation
 from palate.models.cache import EmbeddingCache, text_key
 from palate.models.encoder import Batches, Encoder, Floats, Progress, Streams, Styled, resolve
 from palate.models.weights import length_order
 
-__all__ = ["Texts", "embed", "embed_texts"]
+__all__ = ["Texts", "embed", "embed_texts", "remember"]
 
 _CHUNK = 256
 
@@ -78,14 +79,43 @@ def embed(corpus: Texts, spec: str | Encoder, *, progress: Progress | None = Non
     ((2, 526), True)
     """
     encoder = resolve(spec) if isinstance(spec, str) else spec
-    with _slots_lock:
-        slot = _slots.setdefault(corpus, {}).setdefault(encoder.key, _Slot())
+    slot = _slot(corpus, encoder)
     with slot.lock:
         if slot.matrix is None:
             matrix = _items(corpus, encoder, progress)
             matrix.setflags(write=False)
             slot.matrix = matrix
         return slot.matrix
+
+
+def remember(corpus: Texts, spec: str | Encoder, matrix: Floats) -> None:
+    """Hand over features that were made elsewhere, so that :func:`embed` does not make them again.
+
+    Args:
+        corpus: The texts.
+        spec: The encoder that made the matrix, or its name.
+        matrix: float32 [items, dim], as :func:`embed` gave it; not copied, and not to be changed afterwards.
+
+    Raises:
+        EncoderError: If the matrix has not one row an item.
+
+    >>> from palate.core import Corpus, as_conversation
+    >>> corpus = Corpus([as_conversation("Hi")], ["Hello!", "Yo."], np.array([0, 0]), np.array([1, 0]))
+    >>> remember(corpus, "lexical", np.ones((2, 526), np.float32))
+    >>> float(embed(corpus, "lexical").sum())
+    1052.0
+    """
+    items = len(corpus.item_response)
+    if matrix.ndim != 2 or len(matrix) != items:
+        raise EncoderError(
+            f"features of shape {matrix.shape} were handed over for {items} items; hand over the matrix "
+            "that embed() made of the same corpus"
+        )
+    slot = _slot(corpus, resolve(spec) if isinstance(spec, str) else spec)
+    kept = matrix.view()
+    kept.setflags(write=False)
+    with slot.lock:
+        slot.matrix = kept
 
 
 def embed_texts(texts: Sequence[str], spec: str | Encoder, *, progress: Progress | None = None) -> Floats:
@@ -112,6 +142,11 @@ def embed_texts(texts: Sequence[str], spec: str | Encoder, *, progress: Progress
     matrix: Floats = vectors[[place[text] for text in texts]] if texts else vectors
     matrix.setflags(write=False)
     return matrix
+
+
+def _slot(corpus: Texts, encoder: Encoder) -> _Slot:
+    with _slots_lock:
+        return _slots.setdefault(corpus, {}).setdefault(encoder.key, _Slot())
 
 
 def _base(encoder: Encoder) -> Encoder:

@@ -14,6 +14,7 @@ excludes zero and a choice speaks of the axis; it tells the strength, the interv
 average, and how many of the user's choices that differ on the axis agree.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -48,6 +49,7 @@ class Style(Method):
 
     name: ClassVar[str] = "style"
     paper: ClassVar[str] = "ours: interpretable mixed effects"
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {"shareds": ((0.25,), (0.35,), (0.7,), (1.4,), (3.0,))}
     shareds: tuple[float, ...] = (0.5, 1.0, 2.0)
     rounds: int = 12
     seed: int = 0

@@ -16,6 +16,7 @@ Departs from the paper:
   is bilinear in condition and embedding, which is what a network that reads the id in its prompt can do.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -29,10 +30,13 @@ from palate.numerics.design import Design, log_loss, loss_slope
 from palate.numerics.laplace import UserPairs, posterior
 from palate.reward.base import EmbeddingMethod, Validation, best, option_dot
 
-__all__ = ["RIDGES", "Conditional", "Individual", "Pooled", "Random", "individual_weights"]
+__all__ = ["MORE_RIDGES", "RIDGES", "Conditional", "Individual", "Pooled", "Random", "individual_weights"]
 
 Floats = NDArray[np.floating[Any]]
 RIDGES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
+"""Precisions tried in every fit, largest first."""
+MORE_RIDGES = tuple((ridge,) for ridge in (300.0, 100.0, 55.0, 17.0, 5.5, 1.7, 0.55, 0.17, 0.03, 0.01))
+"""Between and beyond them, one at a time: what a search over settings adds."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -66,6 +70,7 @@ class Pooled(EmbeddingMethod):
     seconds_per_10k: ClassVar[float] = 0.5
     paper: ClassVar[str] = "When Personalization Meets Reality 3.1: vanilla Bradley-Terry"
     personal: ClassVar[bool] = False
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ridges": MORE_RIDGES}
     ridges: tuple[float, ...] = RIDGES
 
     def _learn(self, population: Population) -> None:
@@ -101,6 +106,7 @@ class Individual(EmbeddingMethod):
     name: ClassVar[str] = "individual"
     seconds_per_10k: ClassVar[float] = 0.5
     paper: ClassVar[str] = "When Personalization Meets Reality 3.1: individual reward model"
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ridges": MORE_RIDGES}
     ridges: tuple[float, ...] = RIDGES
 
     def _learn(self, population: Population) -> None:
@@ -148,6 +154,7 @@ class Conditional(EmbeddingMethod):
     name: ClassVar[str] = "conditional"
     seconds_per_10k: ClassVar[float] = 9.0
     paper: ClassVar[str] = "When Personalization Meets Reality 3.1: conditional reward model"
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ridges": ((100.0,), (30.0,), (3.0,), (0.3,), (0.1,))}
     on: Literal["user", "profile"] = "user"
     ridges: tuple[float, ...] = (10.0, 1.0)
 

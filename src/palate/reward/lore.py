@@ -16,6 +16,7 @@ Departs from the paper:
   left out; the basis starts at the pooled solution instead.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
@@ -69,6 +70,11 @@ class LoRe(EmbeddingMethod):
     name: ClassVar[str] = "lore"
     seconds_per_10k: ClassVar[float] = 5.0
     paper: ClassVar[str] = "LoRe (Bose et al. 2025), as in POPI"
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {  # one basis a trial, where a default fit tries six
+        "ranks": ((2,), (4,), (8,), (16,)),
+        "ridges": ((3.0,), (1.0,), (0.3,), (0.1,)),
+        "spreads": ((0.5,), (1.0,), (2.0,), (4.0,)),
+    }
     ranks: tuple[int, ...] = (2, 4, 8)
     ridges: tuple[float, ...] = (1.0, 0.3)
     spreads: tuple[float, ...] = (2.0,)

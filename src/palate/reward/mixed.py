@@ -24,6 +24,7 @@ Where users do not differ directions are refused and the spreads shrink: it is t
 model, and little is lost. Cost: X [items, m] once; a pass is items x m x (1 + r) + pairs x (1 + r).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -66,6 +67,10 @@ class Mixed(EmbeddingMethod):
     version: ClassVar[int] = 2
     seconds_per_10k: ClassVar[float] = 18.0
     paper: ClassVar[str] = "ours; relative: crowdGPPL (Simpson and Gurevych 2020)"
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {  # what a fit does not choose itself
+        "length": (0.4, 0.65, 1.0),
+        "own": (0.05, 0.2, 0.5),
+    }
     rank: int = 8
     ranks: tuple[int, ...] = (1, 2, 4, 6)
     shareds: tuple[float, ...] = (0.7, 1.0, 1.5)

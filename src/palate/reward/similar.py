@@ -9,6 +9,7 @@ Departs from the paper: agreement is the log-likelihood, not the share of pairs,
 and a confident wrong model is passed over; a user without choices gets the pooled model.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from palate.core import Pairs, Population, Queries
 from palate.numerics.design import log_loss
 from palate.reward.base import EmbeddingMethod, Validation, best, option_dot
-from palate.reward.bt import RIDGES, Pooled, individual_weights
+from palate.reward.bt import MORE_RIDGES, RIDGES, Pooled, individual_weights
 
 __all__ = ["SimilarUser"]
 
@@ -36,6 +37,7 @@ class SimilarUser(EmbeddingMethod):
     name: ClassVar[str] = "similar-user"
     seconds_per_10k: ClassVar[float] = 5.0
     paper: ClassVar[str] = "When Personalization Meets Reality 4.3: retrieve similar user"
+    space: ClassVar[Mapping[str, tuple[Any, ...]]] = {"ridges": MORE_RIDGES}
     ridges: tuple[float, ...] = RIDGES
 
     def _learn(self, population: Population) -> None:
