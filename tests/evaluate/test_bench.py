@@ -105,7 +105,7 @@ def test_a_second_run_loads_everything(task, shelf):
     for (a, one), (b, two) in zip(first.outcomes.items(), second.outcomes.items(), strict=True):
         assert a.key == b.key
         np.testing.assert_array_equal(one.applied, two.applied)
-        assert dict(one.seconds) == dict(two.seconds)
+        assert dict(one.costs) == dict(two.costs)
         assert one.curve.keys() == two.curve.keys()
         assert (one.gated is None) == (two.gated is None)
         assert (one.weight is None) == (two.weight is None)

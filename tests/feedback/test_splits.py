@@ -187,10 +187,9 @@ def test_all_turns_of_a_dialogue_stay_on_one_side():
             turns = [Turn("system", "Be kind.")]
             for turn in range(3):
                 turns = [*turns, Turn("user", f"{chat}" if not turn else f"and {turn}?")]
-                rows.append(
-                    Feedback(f"u{user}", as_conversation(tuple(turns)), (f"a{chat}{turn}", f"b{chat}{turn}"), 0,
-                             f"{user}-{chat}-{turn}", time=float(len(rows)))
-                )  # fmt: skip
+                name, shown = f"{user}-{chat}-{turn}", (f"a{chat}{turn}", f"b{chat}{turn}")
+                talk = as_conversation(tuple(turns))
+                rows.append(Feedback(f"u{user}", talk, shown, 0, name, time=float(len(rows))))
                 turns = [*turns, Turn("assistant", f"a{chat}{turn}")]
     done = split_new_users(Population.of(rows))
     sides = {}

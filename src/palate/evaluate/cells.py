@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from palate.catalogue import build
 from palate.core import Method, Pairs, Personas, Population, StorageError
 from palate.evaluate import facets
+from palate.evaluate.memory import peak_memory
 from palate.evaluate.protocol import Task
 from palate.gate import Gate, differences
 from palate.models.encoder import resolve
@@ -63,7 +64,7 @@ class Cell:
             facets.versions(),
         ]
         return hashlib.blake2b(
-            json.dumps([*parts, self.seed, 3], default=str).encode(), digest_size=10
+            json.dumps([*parts, self.seed, 4], default=str).encode(), digest_size=10
         ).hexdigest()
 
 
@@ -76,7 +77,8 @@ class Outcome:
         gated: The same with personas applied as far as the evidence supports, or None for a control.
         weight: The gate's weight of each test user, or None.
         curve: Log-odds by number of context choices.
-        seconds: fit, adapt, score.
+        costs: Seconds to ``fit``, ``adapt`` and ``score``; ``peak_mib``, the most memory that fitting,
+            adapting and scoring held above what was held before, where the system tells it.
         gated_before: What the gated method answers before any choice of the user is seen, or None.
         extra: What facets' probes gave, by ``NAME.key``.
         faults: By facet, why its probe failed.
@@ -86,35 +88,40 @@ class Outcome:
     gated: Floats | None
     weight: Floats | None
     curve: Mapping[int, Floats]
-    seconds: Mapping[str, float]
+    costs: Mapping[str, float]
     gated_before: Floats | None = None
     extra: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
 class Fitted(NamedTuple):
-    """A method that has learned, and the seconds it took."""
+    """A method that has learned, the seconds it took, and the most memory in MiB, where known."""
 
     method: Method
     seconds: float
+    peak_mib: float | None = None
 
 
 def fit(cell: Cell) -> Fitted:
     """Make a cell's method and let it learn."""
     started = time.perf_counter()
-    method = cell.build().fit(cell.task.fit_on)
-    return Fitted(method, time.perf_counter() - started)
+    with peak_memory() as peak:
+        method = cell.build().fit(cell.task.fit_on)
+    return Fitted(method, time.perf_counter() - started, peak.mib)
 
 
 def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
     """Adapt and score a fitted method; ``control`` is the fitted pooled model that the gate compares with."""
-    task, method, seconds = cell.task, fitted.method, {"fit": fitted.seconds}
-    started = time.perf_counter()
-    personas = method.adapt_batch(task.context)
-    seconds["adapt"] = time.perf_counter() - started
-    started = time.perf_counter()
-    applied = _difference(method, personas, task)
-    seconds["score"] = time.perf_counter() - started
+    task, method, costs = cell.task, fitted.method, {"fit": fitted.seconds}
+    with peak_memory() as peak:
+        started = time.perf_counter()
+        personas = method.adapt_batch(task.context)
+        costs["adapt"] = time.perf_counter() - started
+        started = time.perf_counter()
+        applied = _difference(method, personas, task)
+        costs["score"] = time.perf_counter() - started
+    if fitted.peak_mib is not None and peak.mib is not None:
+        costs["peak_mib"] = max(fitted.peak_mib, peak.mib)
     gated = weight = before = None
     if method.personal:
         gate = Gate(method=method, control=control).fit(task.fit_on)
@@ -124,7 +131,7 @@ def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
         before = _difference(gate, gate.adapt_batch(task.context.head(0)), task)
     curve = {k: _difference(method, method.adapt_batch(part), task) for k, part in _contexts(task, method)}
     extra, faults = facets.probe_all(method, personas, task)
-    return Outcome(applied, gated, weight, curve, seconds, before, extra, faults)
+    return Outcome(applied, gated, weight, curve, costs, before, extra, faults)
 
 
 def _contexts(task: Task, method: Method) -> list[tuple[int, Population]]:
@@ -152,19 +159,19 @@ class Shelf:
             applied = arrays["applied"]
             curve = {int(name[6:]): array for name, array in arrays.items() if name.startswith("curve_")}
             extra = {name[6:]: array for name, array in arrays.items() if name.startswith("extra_")}
-            seconds, faults = (json.loads(str(arrays[name])) for name in ("seconds", "faults"))
+            costs, faults = (json.loads(str(arrays[name])) for name in ("costs", "faults"))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None
         if len(applied) != len(targets):
             return None
         gated, weight, before = (arrays.get(name) for name in ("gated", "weight", "gated_before"))
-        return Outcome(applied, gated, weight, curve, seconds, before, extra, faults)
+        return Outcome(applied, gated, weight, curve, costs, before, extra, faults)
 
     def put(self, key: str, outcome: Outcome) -> None:
         """Keep a finished cell; it appears whole or not at all."""
         arrays: dict[str, Any] = {f"curve_{k}": d for k, d in outcome.curve.items()}
         arrays |= {f"extra_{name}": array for name, array in outcome.extra.items()}
-        arrays |= {"applied": outcome.applied, "seconds": json.dumps(dict(outcome.seconds))}
+        arrays |= {"applied": outcome.applied, "costs": json.dumps(dict(outcome.costs))}
         arrays["faults"] = json.dumps(dict(outcome.faults))
         for name in ("gated", "weight", "gated_before"):
             if (array := getattr(outcome, name)) is not None:

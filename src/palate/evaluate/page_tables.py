@@ -80,7 +80,7 @@ def leaderboard(section: Section) -> str:
         '<th class="n">Points from their choices</th>',
         *(f'<th class="n">{name}</th>' for name in ("Log-loss", "Calibration error", "Worst tenth")),
         "<th>Helped · left alone · harmed</th>",
-        '<th class="n">Seconds: fit · adapt · score</th>',
+        '<th class="n">Seconds: fit · adapt · score; memory</th>',
     ]
     bounds = [m for m in ordered if section.flag(m, "bound")]
     others = [m for m in ordered if m not in bounds]
@@ -321,7 +321,11 @@ def _share(figure: Figure | None) -> str:
 def _seconds(section: Section, method: str) -> str:
     names = ("fit_seconds", "adapt_seconds_per_1000", "score_seconds_per_1000")
     found = [section.get(method, name) for name in names]
-    return " · ".join("–" if f is None else _brief(f.value) for f in found) if any(found) else "–"
+    if not any(found):
+        return "–"
+    memory = section.get(method, "peak_mib")
+    held = f"<br><small>{memory.value:,.0f} MiB</small>" if memory else ""
+    return " · ".join("–" if f is None else _brief(f.value) for f in found) + held
 
 
 def _brief(seconds: float) -> str:

@@ -207,10 +207,13 @@ def _add_cell(report: dict[str, Any], cell: Cell, outcome: Outcome, control: Any
         _add_scored(report, gated, task, outcome.gated, base, outcome.gated_before, outcome.weight)
     per_thousand = 1000.0 / max(1, task.context.n_users)
     for metric, value in (
-        ("fit_seconds", outcome.seconds["fit"]),
-        ("adapt_seconds_per_1000", outcome.seconds["adapt"] * per_thousand),
-        ("score_seconds_per_1000", outcome.seconds["score"] * 1000.0 / max(1, len(task.targets))),
+        ("fit_seconds", outcome.costs["fit"]),
+        ("adapt_seconds_per_1000", outcome.costs["adapt"] * per_thousand),
+        ("score_seconds_per_1000", outcome.costs["score"] * 1000.0 / max(1, len(task.targets))),
+        ("peak_mib", outcome.costs.get("peak_mib")),
     ):
+        if value is None:
+            continue
         figure = Figure(metric, value, None, None, task.context.n_users, len(task.targets))
         report["rows"].append({**place, **figure._asdict()})
     _add_curve(report, place, task, outcome.curve)
