@@ -1,6 +1,6 @@
 """All methods on the fixed rows of real people's choices, beside what published codes reached on them.
 
-    python benchmarks/bench_rows.py [--encoder minilm] [--out palate-out/rows] [--methods mixed,lore]
+    python benchmarks/bench_rows.py [--encoder minilm] [--methods mixed,lore] [--select 8] [--out FOLDER]
 
 The rows are read from $PALATE_DATA/bench, or from ../shared/data/bench beside the project. Roles and
 splits are part of them, so every code met the same training, validation and test users. Published codes
@@ -16,20 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from palate.evaluate.published import PUBLISHED
 from palate.evaluate.study import Study
 from palate.terminal import leaderboard, progress_bar
 
 FILES = ("bowling-green", "bowling-green-new", "arguments", "arguments-new", "tulu", "ai-values")
-PUBLISHED = {
-    "pooled Bradley-Terry": (0.732, 0.693, 0.748, 0.784),
-    "pooled with style": (0.736, 0.691, 0.760, 0.788),
-    "individual Bradley-Terry": (0.618, 0.597, 0.585, 0.596),
-    "LoRe, its own code": (0.764, 0.724, 0.721, 0.775),
-    "GPO, public code": (0.738, 0.726, 0.756, 0.798),
-    "VPL, public code's model": (0.713, 0.696, 0.738, 0.778),
-    "crowdGPPL, public code": (0.749, 0.715, 0.753, 0.800),
-    "a first trial of mixed": (0.794, 0.775, 0.769, 0.814),
-}
 
 
 def folder() -> Path:
@@ -54,8 +45,31 @@ def beside(report: dict[str, Any], encoder: str) -> Table:
         texts = [f"{r['value']:.3f} [{r['low']:.3f}, {r['high']:.3f}]" if r else "" for r in found]
         table.add_row(method, *(text.replace("[", "\\[") for text in texts))
     table.add_section()
-    for name, values in PUBLISHED.items():
-        table.add_row(name, *(f"{value:.3f}" for value in values), style="dim")
+    theirs = {(p.variant, p.dataset): p for p in PUBLISHED if p.dataset in FILES and p.metric == "accuracy"}
+    for variant in dict.fromkeys(variant for variant, _ in theirs):
+        values = [theirs.get((variant, name)) for name in FILES[:4]]
+        texts = [f"{p.value:.3f} \\[{p.low:.3f}, {p.high:.3f}]" if p else "" for p in values]
+        table.add_row(f"published: {variant}", *texts, style="dim")
+    return table
+
+
+def costs(report: dict[str, Any], encoder: str) -> Table:
+    """Return what every method cost on each file: seconds to fit, to adapt 1,000 users, and memory."""
+    table = Table("system", *FILES, title=f"fit s / adapt s per 1,000 users / MiB, {encoder}")
+    found = {
+        (r["method"], r["dataset"], r["metric"]): r["value"]
+        for r in report["rows"]
+        if r["encoder"] == encoder
+    }
+    for method in dict.fromkeys(method for method, _, metric in found if metric == "fit_seconds"):
+        row = []
+        for name in FILES:
+            fit, adapt, peak = (
+                found.get((method, name, metric))
+                for metric in ("fit_seconds", "adapt_seconds_per_1000", "peak_mib")
+            )
+            row.append("" if fit is None else f"{fit:.1f} / {adapt:.2f} / {peak or 0:.0f}")
+        table.add_row(method, *row)
     return table
 
 
@@ -66,17 +80,29 @@ def main() -> None:
     options.add_argument("--methods", default="")
     options.add_argument("--files", default=",".join(FILES))
     options.add_argument("--out", type=Path, default=Path("palate-out/rows"))
+    options.add_argument("--select", type=int, default=0, help="settings of each method tried first")
+    options.add_argument("--jobs", type=int, default=2)
+    options.add_argument("--seeds", type=int, default=1)
     given = options.parse_args()
     encoders = tuple(given.encoder or ["minilm"])
     data = tuple(str(folder() / f"{name}.jsonl.gz") for name in given.files.split(","))
     methods: dict[str, dict[str, Any]] = {name: {} for name in given.methods.split(",") if name}
     with progress_bar() as tell:
-        done = Study(data=data, methods=methods, encoders=encoders).prepare(tell).run(given.out, tell)
+        study = Study(
+            data=data,
+            methods=methods,
+            encoders=encoders,
+            seeds=given.seeds,
+            select=given.select,
+            jobs=given.jobs,
+        )
+        done = study.prepare(tell).run(given.out, tell)
     console = Console(width=150)
     for table in leaderboard(done.report):
         console.print(table)
     for encoder in encoders:
         console.print(beside(dict(done.report), encoder))
+        console.print(costs(dict(done.report), encoder))
     print(done.html)
 
 
