@@ -64,17 +64,17 @@ class Mixed(EmbeddingMethod):
     """
 
     name: ClassVar[str] = "mixed"
-    version: ClassVar[int] = 2
-    seconds_per_10k: ClassVar[float] = 18.0
+    version: ClassVar[int] = 3
+    seconds_per_10k: ClassVar[float] = 26.0
     paper: ClassVar[str] = "ours; relative: crowdGPPL (Simpson and Gurevych 2020)"
     space: ClassVar[Mapping[str, tuple[Any, ...]]] = {  # what a fit does not choose itself
         "length": (0.4, 0.65, 1.0),
         "own": (0.05, 0.2, 0.5),
     }
     rank: int = 8
-    ranks: tuple[int, ...] = (1, 2, 4, 6)
-    shareds: tuple[float, ...] = (0.7, 1.0, 1.5)
-    personals: tuple[float, ...] = (0.5, 1.0)
+    ranks: tuple[int, ...] = (1, 2, 4, 8)
+    shareds: tuple[float, ...] = (0.4, 0.7, 1.0, 1.5)
+    personals: tuple[float, ...] = (0.25, 0.5, 1.0)
     groups: tuple[int, ...] = (2, 3, 4, 6)
     length: float = 0.65
     own: float = 0.2
