@@ -105,6 +105,7 @@ def sample_episode(
     size = np.minimum(size, np.maximum(count - 1, 0))
     most = np.minimum(targets, np.maximum(count - size, 1))  # a short history is shared by both sides
     asked &= np.arange(asked.shape[1]) < most
+    number, there = number[:, : targets + contexts[1]], there[:, : targets + contexts[1]]
     rank = np.arange(number.shape[1]) - most
     seen = there & (rank >= 0) & (rank < size) & ~_shares_item(crowd.pairs, number, target, asked)
     keep = np.argsort(~seen, axis=1, kind="stable")[:, : max(1, int(seen.sum(1).max(initial=0)))]

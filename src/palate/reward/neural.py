@@ -104,6 +104,9 @@ class NeuralMethod(EmbeddingMethod):
     def _rewards(self, network: Any, x: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         raise MethodError(f"{type(self).__name__} defines no _rewards")
 
+    def _begin(self, network: Any, crowd: Crowd) -> None:
+        """Place what starts from the training users, before the first step; nothing by default."""
+
     # ---- what the base derives ----------------------------------------------------------------
 
     def _learn(self, population: Population) -> None:
@@ -111,12 +114,15 @@ class NeuralMethod(EmbeddingMethod):
         self.anchor_ = np.zeros(self.dim_)
         if self.anchor:
             pooled = Pooled(encoder=self.encoder, seed=self.seed).fit(population)
-            self.anchor_ = np.asarray(pooled.weights_, np.float64)
+            self.anchor_[: len(pooled.weights_)] = (
+                pooled.weights_
+            )  # a method may have features of its own behind
         people, validation = population.with_role("train"), Validation.of(population)
         crowd, seen = self._crowd(people), self._crowd(validation.context)
         self.users_ = people.n_users
         with reproducible(self.seed):
             network = self._network(self.dim_, self.users_).to(crowd.x.device)
+            self._begin(network, crowd)
             self.history_ = train(
                 network,
                 self._training(population),
@@ -165,7 +171,7 @@ class NeuralMethod(EmbeddingMethod):
 
     def _scores(self, network: Any, crowd: Crowd, vectors: Floats, who: Ints, items: Ints) -> Floats:
         """Return float64 [n]: the score of each item for the persona that ``who`` numbers."""
-        table = torch.as_tensor(np.ascontiguousarray(vectors, np.float32), device=crowd.x.device)
+        table = torch.from_numpy(np.array(vectors, np.float32)).to(crowd.x.device)
         out = np.empty(len(items))
         step = max(1, BLOCK // max(1, vectors.shape[1] + self.dim_))
         with torch.no_grad():
