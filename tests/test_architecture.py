@@ -81,7 +81,8 @@ MADE_FOR = {
     "reward/vpl.py": {"torch"},
     "reward/gpo.py": {"torch"},
     "reward/pal.py": {"torch"},
-    "reward/epipersona_b.py": {"torch", "vector_quantize_pytorch"},
+    "reward/codebook.py": {"torch", "vector_quantize_pytorch"},
+    "reward/epipersona_b.py": {"torch"},
 }
 LINES, FUNCTION = 400, 45
 

@@ -10,7 +10,11 @@ from palate.feedback.world import World
 from palate.gate import differences
 
 # fewer candidates of mixed are as good here, and much faster
-FIELDS = {"mixed": {"ranks": (1, 2), "personals": (1.0,), "shareds": (1.0,), "groups": (2,)}}
+FIELDS = {
+    "mixed": {"ranks": (1, 2), "personals": (1.0,), "shareds": (1.0,), "groups": (2,)},
+    "gpo": {"steps": 300},
+    "vpl": {"steps": 400},
+}
 INDUCING = 400
 
 

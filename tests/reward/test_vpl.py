@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from taste_worlds import TWO, accuracy, fitted, log_loss, task_of
+from taste_worlds import TWO, accuracy, fitted, log_loss, log_odds, task_of
 
 from palate.checks import check_method, people
 from palate.core import ConfigError, FitDiverged, Persona, Queries, Query, Uncertain, job
 from palate.feedback.world_bounds import average_bound
 from palate.reward.crowd import Crowd
+from palate.reward.neural import NeuralMethod
 from palate.reward.vpl import VPL, kl_from_prior
 
 SMALL = VPL(hidden=8, latent=3, context=6, targets=4, batch=7, dropout=0.0, beta=0.3)
@@ -157,7 +158,9 @@ def test_the_latent_is_neither_normalised_nor_drawn_when_scoring():
     longer = np.concatenate([2 * vector[:k], vector[k:]])[None]
     queries = Queries.of([Query(Persona(), "Q", tuple(texts))])
     scores = [model._log_odds(v, queries) for v in (vector[None], wider, longer)]
-    np.testing.assert_array_equal(scores[0], scores[1])
+    factor = scores[1] / scores[0]  # more doubt makes the answer less sure, and changes nothing else
+    np.testing.assert_allclose(factor, factor[0], rtol=1e-6)
+    assert 0.5 < factor[0] < 1.0
     assert np.abs(scores[0] - scores[2]).max() > 0.01
 
 
@@ -284,3 +287,13 @@ def test_wrong_fields_are_refused(fields, message):
 def test_a_diverging_fit_says_what_to_change():
     with pytest.raises(FitDiverged, match="learning_rate"):
         VPL(learning_rate=1e30, steps=20, every=5).fit(people())
+
+
+def test_without_choices_doubt_about_the_user_makes_the_answer_less_sure(monkeypatch):
+    """Where tastes are opposed the average user is a coin; integrating over the prior comes nearer to it."""
+    integrated = log_loss("vpl", TWO, 0)
+    monkeypatch.setattr(VPL, "_log_odds", NeuralMethod._log_odds)
+    log_odds.cache_clear()
+    at_the_mean = log_loss("vpl", TWO, 0)
+    log_odds.cache_clear()
+    assert integrated < min(at_the_mean - 0.05, 0.8)

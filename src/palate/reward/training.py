@@ -187,6 +187,7 @@ def _restore(
     """Go on from a checkpoint, if there is a whole one."""
     if file is None or not file.is_file():
         return False
+    fresh = {name: value.detach().clone() for name, value in network.state_dict().items()}
     try:
         device = next(network.parameters()).device
         state = torch.load(file, map_location=device, weights_only=True)
@@ -197,5 +198,6 @@ def _restore(
         torch.random.set_rng_state(state["torch"].cpu())
         vars(run).update(state["run"])
     except (OSError, RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError):
-        return False  # a broken checkpoint costs a fresh start, no more
+        network.load_state_dict(fresh)  # a broken checkpoint costs a fresh start, no more
+        return False
     return True

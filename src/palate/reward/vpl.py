@@ -10,6 +10,7 @@ hidden width h, latent z [k], and j over the n context pairs of one user:
     q(z | u) = N(mean, diag exp(v)),  mean = M e,  v = clamp(L e - settle n / (n + doubt))
     z        = mean + exp(v / 2) * noise  in training,  z = mean  when scoring
     s(y)     = w0 . phi + MLP([phi; z]) + (P phi) . z
+    log-odds = s, as differences inside a query, / sqrt(1 + pi/8 variance of the difference under q)
 
     loss     mean over targets of -log sigmoid(s(winner) - s(loser)) + beta * mean over users of KL
     KL       of q from N(0, I): 0.5 sum_k (mean^2 + exp(v) - 1 - v)
@@ -25,6 +26,8 @@ Departs from the paper:
   [phi; z] has to approximate. ``bilinear=False`` is the paper.
 - Smaller: validation users ask for no more. ``VPL(hidden=512, latent=512, learning_rate=3e-4,
   bounds=(-1.0, 1.0), bilinear=False, anchor=False)`` is the published size.
+- Log-odds are divided as above (MacKay 1992): the probability is then integrated over what is not known
+  of the user. At the mean alone a user without choices would get an answer far too sure.
 - Scores start at the pooled solution, and a context may be empty in training: a user without choices
   gets the population's answer.
 - Embeddings stay frozen, where the source tunes the decoder's language model.
@@ -259,7 +262,15 @@ class VPL(NeuralMethod):
         The scores are taken as linear in z near the mean, so the variance is that of the slopes' difference
         times exp(v); with more than two options, the mean over the query's pairs of options.
         """
-        vectors = np.ascontiguousarray(self._vectors(queries.personas), np.float32)
+        return self._variance(self._vectors(queries.personas), queries)
+
+    def _log_odds(self, vectors: Floats, queries: Queries) -> Floats:
+        scores = queries.centred(super()._log_odds(vectors, queries))
+        shrink = 1.0 / np.sqrt(1.0 + np.pi / 8.0 * self._variance(vectors, queries))
+        return np.asarray(scores * shrink[queries.option_query])
+
+    def _variance(self, vectors: Floats, queries: Queries) -> Floats:
+        vectors = np.ascontiguousarray(vectors, np.float32)
         slopes = self._slopes(queries, vectors[:, : self.latent])
         sizes, starts = np.diff(queries.offsets), queries.offsets[:-1]
         if not len(starts):
