@@ -50,10 +50,19 @@ def pair_loss(difference: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Let torch draw by a seed inside, and leave its state as it was outside."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
+    """Let torch draw by a seed inside and use one core, and leave both as they were outside.
+
+    The networks here are small: more cores wait for each other longer than they work (on two busy cores
+    a fit took five times as long), and their number would change the last digits.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @dataclass(kw_only=True, eq=False)
