@@ -35,6 +35,10 @@ File = Annotated[
 Encoder = Annotated[str, typer.Option("--encoder", "-e", help="lexical, minilm, st:NAME, hf:NAME; +style.")]
 Fields = Annotated[list[str] | None, typer.Option("--field", help="user=annotator_id: which column is what.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same numbers.")]
+Protocols = Annotated[
+    list[str] | None,
+    typer.Option(help="new-users, seen-users, seen-users:1000,10000 (pairs); may be repeated."),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="mixed.rank=2 sets a field of a method; world.users=500.")
 ]
@@ -75,10 +79,7 @@ def bench(
     encoder: Annotated[list[str] | None, typer.Option("--encoder", "-e", help="May be repeated.")] = None,
     seed: Seed = 0,
     seeds: Annotated[int, typer.Option(help="How many seeds methods run with, from --seed on.")] = 1,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(help="new-users, seen-users, seen-users:1000,10000 (pairs); may be repeated."),
-    ] = None,
+    protocol: Protocols = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("palate-out"),
     world: Annotated[str, typer.Option(help="default or two_tastes, when no file is given.")] = "default",
     settings: Settings = None,
@@ -97,9 +98,7 @@ def bench(
 
     if config:
         said = (files, methods, encoder, settings, field, protocol, seeds != 1, suite != "palate", select)
-        if any(said):
-            raise ConfigError(f"--config {config} already says what to run: change the file, or leave it out")
-        study = load_study(config)
+        study = load_study(_alone(config, any(said)))
     else:
         chosen = _settings(settings or [])
         study = Study(
@@ -119,6 +118,13 @@ def bench(
             cap=cap,
         )
     _bench(study, out, dry)
+
+
+def _alone(config: Path, said: bool) -> Path:
+    """Return the file of settings, refusing options that it would contradict."""
+    if said:
+        raise ConfigError(f"--config {config} already says what to run: change the file, or leave it out")
+    return config
 
 
 def _methods(listed: str, chosen: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -10,9 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Job", "current_job", "job"]
+__all__ = ["Job", "Tell", "current_job", "job"]
 
 Tell = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 def _silent(what: str, done: int, total: int) -> None:
