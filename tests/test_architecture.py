@@ -77,6 +77,7 @@ MADE_FOR = {
     "reward/crowd.py": {"torch"},
     "reward/training.py": {"torch"},
     "reward/neural.py": {"torch"},
+    "reward/fold_in.py": {"torch"},
     "reward/prm.py": {"torch"},
     "reward/vpl.py": {"torch"},
     "reward/gpo.py": {"torch"},

@@ -12,7 +12,7 @@ from palate.checks import check_method, people
 from palate.core import ConfigError, Feedback, Pairs, Population, as_conversation, job
 from palate.gate import differences
 from palate.models.features import embed_texts, remember
-from palate.reward import prm
+from palate.reward import fold_in
 from palate.reward.crowd import Crowd
 from palate.reward.pal import PAL
 
@@ -85,8 +85,8 @@ FORMS = [("A", 0, {}), ("B", 0, {}), ("B", 4, {}), ("A", 0, {"alpha": 0.5, "spre
 
 @pytest.fixture
 def converged(monkeypatch):
-    monkeypatch.setattr(prm, "_DURING", 100)
-    monkeypatch.setattr(prm, "_DONE", 1e-22)
+    monkeypatch.setattr(fold_in, "_DURING", 100)
+    monkeypatch.setattr(fold_in, "_DONE", 1e-22)
 
 
 @pytest.mark.parametrize(("variant", "talk", "fields"), FORMS)

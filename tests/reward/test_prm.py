@@ -12,9 +12,10 @@ from palate.checks import check_method, people
 from palate.core import ConfigError, History, Pairs, Persona, job
 from palate.gate import differences
 from palate.models.features import remember
-from palate.reward import prm
+from palate.reward import fold_in
 from palate.reward.crowd import Crowd
-from palate.reward.prm import PRM, settle
+from palate.reward.fold_in import settle
+from palate.reward.prm import PRM
 
 SMALL = {"steps": 40, "every": 20, "size": 3, "clusters": 3, "hidden": 8, "batch": 16, "dropout": 0.0}
 
@@ -99,8 +100,8 @@ FORMS = [
 
 @pytest.mark.parametrize("fields", FORMS, ids=lambda f: "-".join(map(str, f.values())))
 def test_the_loss_is_that_of_a_loop_over_users_and_pairs(fields, monkeypatch):
-    monkeypatch.setattr(prm, "_DURING", 100)
-    monkeypatch.setattr(prm, "_DONE", 1e-22)
+    monkeypatch.setattr(fold_in, "_DURING", 100)
+    monkeypatch.setattr(fold_in, "_DONE", 1e-22)
     method = PRM(**{**SMALL, **fields}, contexts=(0, 5), targets=3)
     for seed in range(3):
         rng, crowd, x, anchor = random_problem(seed)
@@ -114,8 +115,8 @@ def test_the_loss_is_that_of_a_loop_over_users_and_pairs(fields, monkeypatch):
 @pytest.mark.parametrize("fields", FORMS, ids=lambda f: "-".join(map(str, f.values())))
 def test_the_gradient_is_that_of_finite_differences(fields, monkeypatch):
     """Through the users' modes too."""
-    monkeypatch.setattr(prm, "_DURING", 100)
-    monkeypatch.setattr(prm, "_DONE", 1e-22)
+    monkeypatch.setattr(fold_in, "_DURING", 100)
+    monkeypatch.setattr(fold_in, "_DONE", 1e-22)
     method = PRM(**{**SMALL, **fields}, contexts=(0, 5), targets=3)
     rng, crowd, x, _ = random_problem(7)
     network, _ = random_network(method, x.shape[1], crowd.n_users, 7)
@@ -147,7 +148,7 @@ def test_a_users_mode_is_a_minimum_of_their_own(spread, scale):
     rng = np.random.default_rng(int(scale))
     gaps, target = torch.as_tensor(scale * rng.normal(size=(6, 8, 4))), torch.ones(6, 8).double()
     seen = torch.as_tensor((np.arange(8) < rng.integers(1, 9, size=(6, 1))).astype(float))
-    reader = prm.Reader(4, spread)
+    reader = fold_in.Reader(4, spread)
 
     def latent(gaps):
         """Winners' views are the gaps; the losers' are zero."""

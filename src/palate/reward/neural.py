@@ -123,9 +123,7 @@ class NeuralMethod(EmbeddingMethod):
         self.anchor_ = np.zeros(self.dim_)
         if self.anchor:
             pooled = Pooled(encoder=self.encoder, seed=self.seed).fit(population)
-            self.anchor_[: len(pooled.weights_)] = (
-                pooled.weights_
-            )  # a method may have features of its own behind
+            self.anchor_[: len(pooled.weights_)] = pooled.weights_  # a method's own features come after
         people, validation = population.with_role("train"), Validation.of(population)
         crowd, seen = self._crowd(people), self._crowd(validation.context)
         self.users_ = people.n_users

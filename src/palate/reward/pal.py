@@ -32,7 +32,7 @@ from torch import nn
 
 from palate.core import ConfigError, Corpus, Population
 from palate.models.features import embed_texts
-from palate.reward.prm import FoldIn, Reader
+from palate.reward.fold_in import FoldIn, Reader
 
 __all__ = ["PAL"]
 
