@@ -97,8 +97,9 @@ def bench(
     from palate.evaluate.study import Study, load_study
 
     if config:
-        said = (files, methods, encoder, settings, field, protocol, seeds != 1, suite != "palate", select)
-        study = load_study(_alone(config, any(said)))
+        said = (files, methods, encoder, settings, field, protocol, select, select_seconds, seed, jobs)
+        told = (seeds != 1, suite != "palate", world != "default", min_gap != 1.0, cap != 100)
+        study = load_study(_alone(config, any(said + told)))
     else:
         chosen = _settings(settings or [])
         study = Study(
@@ -164,6 +165,7 @@ def _bench(study: "Study", out: Path, dry: bool) -> None:
 @app.command()
 def methods() -> None:
     """List every registered method, where it comes from and what it needs."""
+    from rich.markup import escape
     from rich.table import Table
 
     from palate.catalogue import describe
@@ -171,7 +173,7 @@ def methods() -> None:
 
     table = Table("method", "what it does", "source", "needs", title="methods", title_justify="left")
     for line in describe():
-        table.add_row(*line)
+        table.add_row(*map(escape, line))
     console.print(table)
 
 

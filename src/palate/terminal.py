@@ -149,7 +149,8 @@ def pairs_table(title: str, pairs: Iterator[tuple[str, str]]) -> Table:
 
 def facet_lines(report: Mapping[str, Any], most: int = 12) -> Iterator[str]:
     """Yield the facets' sentences, those about unseen users first; the page has them all, with pictures."""
-    values = sorted(report["facets"], key=lambda value: value["protocol"] != "new-users")
+    first = {"new-users": 0, "seen-users": 1}  # the second is what several sizes tell together
+    values = sorted(report["facets"], key=lambda value: first.get(value["protocol"], 2))
     for value in values[:most]:
         yield f"- {value['title']}. {value['sentence']}"
     if len(values) > most:

@@ -185,6 +185,7 @@ class Prepared:
             notes=_notes(self),
             tried=tried,
         )
+        report["config"] |= {"select": self.study.select, "select_seconds": self.study.select_seconds}
         return StudyResult(*write_report(report, out), report)
 
     def _tuned(self, out: Path, progress: Progress | None) -> tuple[Bench, list[dict[str, Any]]]:
