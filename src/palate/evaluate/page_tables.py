@@ -324,7 +324,7 @@ def _seconds(section: Section, method: str) -> str:
     if not any(found):
         return "–"
     memory = section.get(method, "peak_mib")
-    held = f"<br><small>{memory.value:,.0f} MiB</small>" if memory else ""
+    held = f"<br><small>{memory.value:,.0f} MiB</small>" if memory and memory.value >= 1 else ""
     return " · ".join("–" if f is None else _brief(f.value) for f in found) + held
 
 
