@@ -1,15 +1,16 @@
 """Training throughput of the neural methods beside a straightforward loop over users, in the same run.
 
-    python benchmarks/train.py [--users 800] [--dim 384] [--rows 40] [--methods gpo,vpl] [--device cpu]
+    python benchmarks/train.py [--users 400] [--dim 384] [--methods gpo,vpl] [--device cuda]
+    python benchmarks/train.py --data choices.jsonl --encoder minilm
 
 Both sides do the same work: the same mini-batch of users, the same loss, a backward pass, a step of
 AdamW. The straightforward side computes the loss one user at a time, as an implementation after the
 equations would. The losses must agree to 1e-4; the figure is the median over rounds of pairs a second,
-and their ratio. Features are random: what is measured is arithmetic, not taste.
+and their ratio. Without ``--data`` choices and features are random: hardly a text is met twice, so that
+sharing the work on a text between users gains nothing, which is the least that batching gives.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -21,31 +22,38 @@ from rich.console import Console
 from rich.table import Table
 
 from palate.catalogue import build
-from palate.core import Corpus, Pairs, as_conversation
+from palate.core import Feedback, Population, as_conversation, with_roles
+from palate.feedback import read
+from palate.models.features import remember
 from palate.reward.crowd import Crowd, Episode
 from palate.reward.neural import reproducible
 
 METHODS = ("prm", "vpl", "gpo", "pal", "epipersona-b")
+# means over windows and over users, not over pairs, would weigh differently user by user
+FIELDS = {"epipersona-b": {"commitment": 0.0}, "vpl": {"beta": 0.0}}
 
 
-def made_up(users: int, rows: int, dim: int, device: str) -> tuple[Crowd, Corpus]:
-    """Return users with random features and choices."""
+def made_up(users: int, rows: int, dim: int) -> Population:
+    """Return users with random choices between texts whose features are random."""
     rng = np.random.default_rng(0)
-    items = 2 * users * 4
-    x = rng.normal(size=(items, dim)) / np.sqrt(dim)
-    user = np.repeat(np.arange(users), rows)
-    winner = rng.integers(items, size=len(user))
-    loser = (winner + 1 + rng.integers(items - 1, size=len(user))) % items
-    pairs = Pairs(user, winner, loser, np.ones(len(user)), np.arange(len(user)))
-    features = torch.as_tensor(x, dtype=torch.float32, device=device)
-    corpus = Corpus(
-        [as_conversation("Q")], [str(i) for i in range(items)], np.zeros(items, int), np.arange(items)
-    )
-    return Crowd(features, torch.zeros(items, device=device), pairs, np.arange(users + 1) * rows), corpus
+    items = 8 * users
+    talk, texts = as_conversation("Q"), [f"text {number}" for number in range(items)]
+    feedback = []
+    for user in range(users):
+        for row in range(rows):
+            one, two = rng.choice(items, 2, replace=False)
+            feedback.append(Feedback(f"u{user}", talk, (texts[one], texts[two]), 0, f"{user}-{row}"))
+    population = Population.of(feedback)
+    x = rng.normal(size=(len(population.corpus), dim)) / np.sqrt(dim)
+    remember(population.corpus, "lexical", x.astype(np.float32))
+    return population
 
 
-def one_user(batch: Episode, user: int) -> Episode:
-    """Return one user's part of a mini-batch, without its padding."""
+def one_user(batch: Any, user: int) -> Any:
+    """Return one user's part of a mini-batch, without its padding; of vpl, with the user's own noise."""
+    if not isinstance(batch, Episode):
+        episode, noise = batch
+        return one_user(episode, user), noise[user : user + 1]
     row = slice(user, user + 1)
     seen, asked = batch.seen[user], batch.asked[user]
     return Episode(
@@ -57,33 +65,38 @@ def one_user(batch: Episode, user: int) -> Episode:
     )
 
 
-def batched(method: Any, network: Any, crowd: Crowd, batch: Episode) -> torch.Tensor:
+def episode_of(batch: Any) -> Episode:
+    """Return the users, contexts and targets of a mini-batch."""
+    return batch if isinstance(batch, Episode) else batch[0]
+
+
+def batched(method: Any, network: Any, crowd: Crowd, batch: Any) -> torch.Tensor:
     """Return the loss as the method computes it."""
     return method._loss(network, crowd, batch)
 
 
-def looped(method: Any, network: Any, crowd: Crowd, batch: Episode) -> torch.Tensor:
+def looped(method: Any, network: Any, crowd: Crowd, batch: Any) -> torch.Tensor:
     """Return the same loss, one user at a time, weighted by each user's targets."""
-    total, pairs = torch.zeros((), device=crowd.x.device), int(batch.asked.sum())
-    for user in range(len(batch.users)):
-        own = one_user(batch, user)
-        total = total + method._loss(network, crowd, own) * (own.asked.sum() / pairs)
+    episode, total = episode_of(batch), torch.zeros((), device=crowd.x.device)
+    share = episode.asked.sum(1) / episode.asked.sum()
+    for user in range(len(episode.users)):
+        total = total + method._loss(network, crowd, one_user(batch, user)) * share[user]
     return total
 
 
-def throughput(name: str, crowd: Crowd, corpus: Corpus, rounds: int, device: str) -> list[str]:
+def throughput(name: str, population: Population, given: argparse.Namespace) -> list[str]:
     """Return a row of the table."""
-    method = build(name, {}, device=device)
-    method.dim_, method.users_, method.anchor_ = crowd.x.shape[1], crowd.n_users, np.zeros(crowd.x.shape[1])
-    prepare = getattr(method, "_prepare", None)
-    if prepare is not None:
-        prepare(crowd, corpus)
+    fields = {"steps": 0, **FIELDS.get(name, {})}
+    method = build(name, fields, device=given.device, encoder=given.encoder).fit(population)
+    crowd = method._crowd(population)
     with reproducible(0):
+        torch.set_num_threads(given.threads)
         network = method._network(crowd.x.shape[1], crowd.n_users).to(crowd.x.device)
+        method._begin(network, crowd)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
         rng, seconds, pairs = np.random.default_rng(0), {"batched": [], "looped": []}, 0
         sides = {"batched": batched, "looped": looped}
-        for turn in range(rounds + 1):
+        for turn in range(given.rounds + 1):
             batch = method._draw(crowd, rng)
             network.eval()  # no draw of chance, so that both sides have one loss
             with torch.no_grad():
@@ -91,7 +104,7 @@ def throughput(name: str, crowd: Crowd, corpus: Corpus, rounds: int, device: str
             if abs(losses[0] - losses[1]) > 1e-4 * max(1.0, abs(losses[0])):
                 sys.exit(f"{name}: the losses differ, {losses[0]} batched and {losses[1]} looped")
             network.train()
-            pairs = int(batch.asked.sum() + batch.seen.sum())
+            pairs = int(episode_of(batch).asked.sum() + episode_of(batch).seen.sum())
             for key, side in sides.items():
                 started = time.perf_counter()
                 optimizer.zero_grad(set_to_none=True)
@@ -109,16 +122,21 @@ def throughput(name: str, crowd: Crowd, corpus: Corpus, rounds: int, device: str
 def main() -> None:
     """Measure, and print the table."""
     options = argparse.ArgumentParser(description=__doc__)
-    for name, value in (("users", 800), ("dim", 384), ("rows", 40), ("rounds", 12)):
+    for name, value in (("users", 400), ("dim", 384), ("rows", 40), ("rounds", 12), ("threads", 1)):
         options.add_argument(f"--{name}", type=int, default=value)
     options.add_argument("--methods", default=",".join(METHODS))
     options.add_argument("--device", default="cpu")
+    options.add_argument("--data", help="a file of choices, in the place of made-up ones")
+    options.add_argument("--encoder", default="lexical", help="of the file's texts")
     given = options.parse_args()
-    crowd, corpus = made_up(given.users, given.rows, given.dim, given.device)
-    title = f"pairs a second in training, {given.dim}-d features, {given.device}, {os.cpu_count()} cores"
+    people = read(given.data).population if given.data else made_up(given.users, given.rows, given.dim)
+    population = with_roles(people, 0).with_role("train")
+    texts, pairs = len(population.corpus), len(population.pairs)
+    what = f"{population.n_users} users, {pairs:,} pairs of {texts:,} texts"
+    title = f"pairs a second in training; {what}; {given.device}, {given.threads} thread(s)"
     table = Table("method", "parameters", "batched", "one user at a time", "ratio", title=title)
     for name in given.methods.split(","):
-        table.add_row(*throughput(name, crowd, corpus, given.rounds, given.device))
+        table.add_row(*throughput(name, population, given))
     Console(width=100).print(table)
 
 
