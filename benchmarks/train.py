@@ -5,9 +5,11 @@
 
 Both sides do the same work: the same mini-batch of users, the same loss, a backward pass, a step of
 AdamW. The straightforward side computes the loss one user at a time, as an implementation after the
-equations would. The losses must agree to 1e-4; the figure is the median over rounds of pairs a second,
-and their ratio. Without ``--data`` choices and features are random: hardly a text is met twice, so that
-sharing the work on a text between users gains nothing, which is the least that batching gives.
+equations would: "summed" adds up the users of a mini-batch and makes the same step; "stepped" makes a
+step after every user, as plain training loops do. The losses must agree to 1e-4; the figure is the
+median over rounds of pairs a second, and their ratio. Without ``--data`` choices and features are
+random: hardly a text is met twice, so that sharing the work on a text between users gains nothing,
+which is the least that batching gives.
 """
 
 import argparse
@@ -84,6 +86,14 @@ def looped(method: Any, network: Any, crowd: Crowd, batch: Any) -> torch.Tensor:
     return total
 
 
+def stepped(method: Any, network: Any, crowd: Crowd, batch: Any, optimizer: Any) -> None:
+    """Train on one user after another."""
+    for user in range(len(episode_of(batch).users)):
+        optimizer.zero_grad(set_to_none=True)
+        method._loss(network, crowd, one_user(batch, user)).backward()
+        optimizer.step()
+
+
 def throughput(name: str, population: Population, given: argparse.Namespace) -> list[str]:
     """Return a row of the table."""
     fields = {"steps": 0, **FIELDS.get(name, {})}
@@ -94,29 +104,34 @@ def throughput(name: str, population: Population, given: argparse.Namespace) -> 
         network = method._network(crowd.x.shape[1], crowd.n_users).to(crowd.x.device)
         method._begin(network, crowd)
         optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4)
-        rng, seconds, pairs = np.random.default_rng(0), {"batched": [], "looped": []}, 0
-        sides = {"batched": batched, "looped": looped}
+        rng = np.random.default_rng(0)
+        seconds: dict[str, list[float]] = {"batched": [], "summed": [], "stepped": []}
         for turn in range(given.rounds + 1):
             batch = method._draw(crowd, rng)
             network.eval()  # no draw of chance, so that both sides have one loss
             with torch.no_grad():
-                losses = [float(side(method, network, crowd, batch)) for side in sides.values()]
+                losses = [float(side(method, network, crowd, batch)) for side in (batched, looped)]
             if abs(losses[0] - losses[1]) > 1e-4 * max(1.0, abs(losses[0])):
                 sys.exit(f"{name}: the losses differ, {losses[0]} batched and {losses[1]} looped")
             network.train()
             pairs = int(episode_of(batch).asked.sum() + episode_of(batch).seen.sum())
-            for key, side in sides.items():
+            for key in seconds:
                 started = time.perf_counter()
-                optimizer.zero_grad(set_to_none=True)
-                side(method, network, crowd, batch).backward()
-                optimizer.step()
+                if key == "stepped":
+                    stepped(method, network, crowd, batch, optimizer)
+                else:
+                    side = batched if key == "batched" else looped
+                    optimizer.zero_grad(set_to_none=True)
+                    side(method, network, crowd, batch).backward()
+                    optimizer.step()
                 if crowd.x.is_cuda:
                     torch.cuda.synchronize()
                 if turn:
                     seconds[key].append((time.perf_counter() - started) / pairs)
-    fast, slow = (1.0 / statistics.median(seconds[key]) for key in ("batched", "looped"))
+    fast, summed, plain = (1.0 / statistics.median(values) for values in seconds.values())
     count = sum(p.numel() for p in network.parameters())
-    return [name, f"{count:,}", f"{fast:,.0f}", f"{slow:,.0f}", f"{fast / slow:.1f}"]
+    rates = [f"{rate:,.0f}" for rate in (fast, summed, plain)]
+    return [name, f"{count:,}", *rates, f"{fast / summed:.1f}", f"{fast / plain:.1f}"]
 
 
 def main() -> None:
@@ -134,7 +149,8 @@ def main() -> None:
     texts, pairs = len(population.corpus), len(population.pairs)
     what = f"{population.n_users} users, {pairs:,} pairs of {texts:,} texts"
     title = f"pairs a second in training; {what}; {given.device}, {given.threads} thread(s)"
-    table = Table("method", "parameters", "batched", "one user at a time", "ratio", title=title)
+    heads = ("method", "parameters", "batched", "summed", "stepped", "over summed", "over stepped")
+    table = Table(*heads, title=title)
     for name in given.methods.split(","):
         table.add_row(*throughput(name, population, given))
     Console(width=100).print(table)
