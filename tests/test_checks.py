@@ -15,6 +15,7 @@ QUICK = {
     "mixed": {"ranks": (1,), "shareds": (1.0,), "personals": (1.0,), "groups": (2,)},
     "lore": {"ranks": (2,), "ridges": (1.0,)},
     "style": {"shareds": (1.0,), "rounds": 4},
+    **{name: {"steps": 60, "every": 20} for name in ("prm", "pal", "vpl", "gpo", "epipersona-b")},
 }
 BY_NAME = {check.__name__: check for check in CHECKS}
 SUBJECTS = {name: Subject(lambda name=name: build(name, QUICK.get(name))) for name in names()}
