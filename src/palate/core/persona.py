@@ -27,6 +27,8 @@ class Claim:
         high: Upper end.
         supports: Ids of the choices that agree with it.
         contradicts: Ids of the choices that speak against it.
+        lost: Accuracy on held-out choices that is lost without it, or None where that was not tested.
+        kept: Whether it stands in the persona; False where the choices do not support it.
     """
 
     text: str
@@ -35,6 +37,8 @@ class Claim:
     high: float
     supports: tuple[str, ...] = ()
     contradicts: tuple[str, ...] = ()
+    lost: float | None = None
+    kept: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,7 @@ class Personas(Sequence[Persona]):
         words: Writes the text and the claims of user i on demand.
         texts: Texts, where they were given rather than written on demand.
         examples: Remembered choices a user.
+        claims: Statements with their evidence a user, where texts were given.
         verdicts: How well they do.
     """
 
@@ -188,6 +193,7 @@ class Personas(Sequence[Persona]):
     words: Callable[[int], tuple[str, tuple[Claim, ...]]] | None = None
     texts: Sequence[str | None] | None = None
     examples: Sequence[tuple[Feedback, ...]] | None = None
+    claims: Sequence[tuple[Claim, ...]] | None = None
     verdicts: Verdicts | None = None
     _views: Sequence[Persona] | None = field(default=None, repr=False)
 
@@ -237,7 +243,10 @@ class Personas(Sequence[Persona]):
     def _at(self, i: int) -> Persona:
         if self._views is not None:
             return self._views[i]
-        text, claims = self.words(i) if self.words else (self.texts[i] if self.texts else None, ())
+        text: str | None = self.texts[i] if self.texts else None
+        claims = self.claims[i] if self.claims else ()
+        if self.words:
+            text, claims = self.words(i)
         return Persona(
             user=self.users[i],
             text=text,
