@@ -1,0 +1,154 @@
+"""palate bench, compare, report and methods: measure, and read what was measured."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from palate.cli.shared import Fields, Seed, Settings, app, pairs, read_settings
+from palate.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from palate.evaluate.study import Study
+
+__all__ = ["bench", "compare", "methods", "report"]
+
+Protocols = Annotated[
+    list[str] | None,
+    typer.Option(help="new-users, seen-users, seen-users:1000,10000 (pairs); may be repeated."),
+]
+
+
+@app.command()
+def bench(
+    files: Annotated[list[str] | None, typer.Argument(help="FILEs; without any, the world.")] = None,
+    methods: Annotated[str, typer.Option("--methods", "-m", help="Comma-separated; all by default.")] = "",
+    encoder: Annotated[list[str] | None, typer.Option("--encoder", "-e", help="May be repeated.")] = None,
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(help="How many seeds methods run with, from --seed on.")] = 1,
+    protocol: Protocols = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the report.")] = Path("palate-out"),
+    world: Annotated[str, typer.Option(help="default or two_tastes, when no file is given.")] = "default",
+    settings: Settings = None,
+    field: Fields = None,
+    min_gap: Annotated[float, typer.Option(help="Smallest difference of ratings that makes a pair.")] = 1.0,
+    cap: Annotated[int, typer.Option(help="Most pairs a user from ratings.")] = 100,
+    suite: Annotated[str, typer.Option(help="General suite: palate, none, a file or hf:ID.")] = "palate",
+    select: Annotated[int, typer.Option(help="Settings of each method to try first; 0 tries none.")] = 0,
+    select_seconds: Annotated[float | None, typer.Option(help="Most seconds of a method's trials.")] = None,
+    jobs: Annotated[int, typer.Option(help="Trials at a time; 0: one a core.")] = 0,
+    config: Annotated[Path | None, typer.Option(help="run.yaml of an earlier run.")] = None,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Print the estimate and stop.")] = False,
+) -> None:
+    """Fit, adapt and score methods on people they have never seen; write report.json and report.html."""
+    from palate.evaluate.study import Study, load_study
+
+    if config:
+        said = (files, methods, encoder, settings, field, protocol, select, select_seconds, seed, jobs)
+        told = (seeds != 1, suite != "palate", world != "default", min_gap != 1.0, cap != 100)
+        study = load_study(_alone(config, any(said + told)))
+    else:
+        chosen = read_settings(settings or [])
+        study = Study(
+            data=tuple(files or ()),
+            world={} if files else {"preset": world, **chosen.get("world", {})},
+            methods=_methods(methods, chosen),
+            encoders=tuple(encoder or ("lexical",)),
+            seed=seed,
+            seeds=seeds,
+            protocols=tuple(protocol or ("new-users",)),
+            suite=suite,
+            select=select,
+            select_seconds=select_seconds,
+            jobs=jobs or os.cpu_count() or 1,
+            fields=pairs(field or [], "--field"),
+            min_gap=min_gap,
+            cap=cap,
+        )
+    _bench(study, out, dry)
+
+
+def _alone(config: Path, said: bool) -> Path:
+    """Return the file of settings, refusing options that it would contradict."""
+    if said:
+        raise ConfigError(f"--config {config} already says what to run: change the file, or leave it out")
+    return config
+
+
+def _methods(listed: str, chosen: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the listed methods, and those that a field was set of, with their fields."""
+    names = [name.strip() for name in listed.split(",") if name.strip()]
+    return {name: chosen.get(name, {}) for name in dict.fromkeys([*names, *chosen]) if name != "world"}
+
+
+def _bench(study: "Study", out: Path, dry: bool) -> None:
+    """Read, estimate, run, and print what came of it."""
+    from palate.evaluate.page import headline
+    from palate.evaluate.page_tried import tell as tell_tried
+    from palate.terminal import console, facet_lines, leaderboard, progress_bar
+
+    with progress_bar() as tell:
+        prepared = study.prepare(tell)
+    console.print(prepared.estimate(out), highlight=False)
+    if dry:
+        return
+    with progress_bar() as tell:
+        done = prepared.run(out, tell)
+    for table in leaderboard(done.report):
+        console.print(table)
+    for sentence in headline(done.report):
+        console.print(sentence, highlight=False, markup=False)
+    for value in done.report["tried"]:
+        console.print(tell_tried(value), highlight=False, markup=False)
+    for line in facet_lines(done.report):
+        console.print(line, highlight=False, markup=False)
+    for failure in done.report["failures"]:
+        what = f"{failure['facet']} of {failure['method']}" if failure["facet"] else failure["method"]
+        print(f"palate: {what} failed: {failure['error']}", file=sys.stderr)
+    print(done.json)
+    print(done.html)
+
+
+@app.command()
+def methods() -> None:
+    """List every registered method, where it comes from and what it needs."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from palate.catalogue import describe
+    from palate.terminal import console
+
+    table = Table("method", "what it does", "source", "needs", title="methods", title_justify="left")
+    for line in describe():
+        table.add_row(*map(escape, line))
+    console.print(table)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder with a report.json, or the file.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder.")] = Path("palate-compare"),
+) -> None:
+    """Compare two reports: what differs, and by how much, paired over the users that are in both."""
+    from palate.evaluate.compare import lines, write_compare
+
+    _, page, values = write_compare(first, second, out)
+    for line in lines(values):
+        print(line)
+    print(page)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="Folder with a report.json.")]) -> None:
+    """Draw report.html again from report.json."""
+    from palate.evaluate.report import write_report
+
+    try:
+        values = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{folder} has no report.json to read ({error}); run `palate bench`") from error
+    print(write_report(values, folder)[1])
