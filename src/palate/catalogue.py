@@ -75,13 +75,14 @@ def available() -> dict[str, str]:
 
 
 def find(name: str) -> type[Method]:
-    """Return a method's class.
+    """Return a method's class. What follows a colon names a variant: ``retrieval:k=1`` is ``retrieval``.
 
     Raises:
         ConfigError: If no method has that name.
         MissingExtra: If it needs packages that are not installed.
     """
     known = _known()
+    name = name.partition(":")[0]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -31,6 +31,8 @@ class Bench:
         encoders: Encoder specs.
         seeds: Seeds of the methods; each method runs with every one, and tables show the first.
         chosen: Fields that a search took, by method, for a task's name, its setting and an encoder.
+        common: Fields that are set where a method has them: the language models.
+        asked_curve: Numbers of context choices at which methods that ask a language model are measured.
     """
 
     tasks: Sequence[Task]
@@ -38,6 +40,8 @@ class Bench:
     encoders: Sequence[str] = ("lexical",)
     seeds: Sequence[int] = (0,)
     chosen: Mapping[tuple[str, str, str], Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    common: Mapping[str, Any] = field(default_factory=dict)
+    asked_curve: tuple[int, ...] = ()
 
     def fields(self, task: Task, encoder: str, method: str) -> Mapping[str, Any]:
         """Return the fields that a method runs with: those a search took, else the user's."""
@@ -55,6 +59,8 @@ class Bench:
                 self.fields(task, encoder, name),
                 seed,
                 self.fields(task, encoder, CONTROL),
+                self.common,
+                self.asked_curve,
             )
             for task in self.tasks
             for encoder in self.encoders

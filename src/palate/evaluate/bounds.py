@@ -35,7 +35,7 @@ def known_bounds(sample: WorldSample, task: Task) -> Scores:
 def _new_users(sample: WorldSample, task: Task) -> Scores:
     people = sample.population
     targets = people.with_split("target").pairs
-    mine = people.role[targets.user] == 2
+    mine = np.isin(people.users, task.context.users)[targets.user]
     whole = int(np.diff(task.context.offsets).max(initial=0))
     known = {k: ideal(sample, k).log_odds[mine] for k in CURVE if k < whole}
     seen = ideal(sample).log_odds[mine]

@@ -33,7 +33,19 @@ CURVE = (0, 1, 2, 4, 8, 16, 30, 100, 300)
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """What to run: a task, an encoder, a method with its fields, a seed; the fields of the gate's control."""
+    """What to run.
+
+    Attributes:
+        task: The people.
+        encoder: Encoder spec.
+        method: Its name, with a variant after a colon where there are several.
+        fields: The fields it runs with.
+        seed: Its seed.
+        control: Fields of the control that every method is compared with.
+        common: Fields that are set where a method has them: the language models.
+        asked_curve: Numbers of context choices at which a method that asks a language model is measured,
+            beside none and all: each costs as much as adapting everybody once.
+    """
 
     task: Task
     encoder: str
@@ -41,10 +53,12 @@ class Cell:
     fields: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     control: Mapping[str, Any] = field(default_factory=dict)
+    common: Mapping[str, Any] = field(default_factory=dict)
+    asked_curve: tuple[int, ...] = ()
 
     def build(self) -> Method:
         """Make the method, unfitted."""
-        return build(self.method, self.fields, encoder=self.encoder, seed=self.seed)
+        return build(self.method, self.fields, encoder=self.encoder, seed=self.seed, **self.common)
 
     @property
     def key(self) -> str:
@@ -63,6 +77,8 @@ class Cell:
             [Gate.version, sorted(self.control.items())] if method.personal else None,
             facets.versions(),
         ]
+        if method.uses_lm:
+            parts.append(list(self.asked_curve))
         return hashlib.blake2b(
             json.dumps([*parts, self.seed, 4], default=str).encode(), digest_size=10
         ).hexdigest()
@@ -111,7 +127,10 @@ def fit(cell: Cell) -> Fitted:
 
 
 def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
-    """Adapt and score a fitted method; ``control`` is the fitted pooled model that the gate compares with."""
+    """Adapt and score a fitted method; the gate compares it with ``control``, the fitted pooled model.
+
+    A method with a baseline of its own, as the judge without a persona, is gated by that.
+    """
     task, method, costs = cell.task, fitted.method, {"fit": fitted.seconds}
     with peak_memory() as peak:
         started = time.perf_counter()
@@ -124,20 +143,28 @@ def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
         costs["peak_mib"] = max(fitted.peak_mib, peak.mib)
     gated = weight = before = None
     if method.personal:
-        gate = Gate(method=method, control=control).fit(task.fit_on)
+        against = control if method.baseline == control.name else _baseline(method, task)
+        gate = Gate(method=method, control=against, folds=method.gate_folds).fit(task.fit_on)
         tested = gate.adapt_batch(task.context)
         gated = _difference(gate, tested, task)
         weight = None if tested.verdicts is None else tested.verdicts.weight
         before = _difference(gate, gate.adapt_batch(task.context.head(0)), task)
-    curve = {k: _difference(method, method.adapt_batch(part), task) for k, part in _contexts(task, method)}
+    curve = {k: _difference(method, method.adapt_batch(part), task) for k, part in _contexts(cell, method)}
     extra, faults = facets.probe_all(method, personas, task)
     return Outcome(applied, gated, weight, curve, costs, before, extra, faults)
 
 
-def _contexts(task: Task, method: Method) -> list[tuple[int, Population]]:
-    longest = int(np.diff(task.context.offsets).max(initial=0))
-    wanted = [k for k in CURVE if k < longest] + [longest] if method.personal else [0]
-    return [(k, task.context.head(k)) for k in wanted]
+def _baseline(method: Method, task: Task) -> Method:
+    """Return the fitted unpersonalized method that a persona of this one must beat."""
+    return build(method.baseline, **method.config).fit(task.fit_on)
+
+
+def _contexts(cell: Cell, method: Method) -> list[tuple[int, Population]]:
+    context = cell.task.context
+    longest = int(np.diff(context.offsets).max(initial=0))
+    asked = (0, *cell.asked_curve) if method.uses_lm else CURVE
+    wanted = [k for k in asked if k < longest] + [longest] if method.personal else [0]
+    return [(k, context.head(k)) for k in wanted]
 
 
 def _difference(method: Method, personas: Personas, task: Task) -> Floats:

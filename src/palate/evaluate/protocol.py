@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from palate.core import ConfigError, DataError, Pairs, Population
 from palate.feedback.splits import split_new_users
 
-__all__ = ["SIZES", "Task", "held_back", "make_tasks", "new_users", "read_protocol", "seen_users"]
+__all__ = [
+    "SIZES",
+    "Task",
+    "fewer_users",
+    "held_back",
+    "make_tasks",
+    "new_users",
+    "read_protocol",
+    "seen_users",
+]
 
 SIZES = (1_000, 10_000, 100_000)
 """Numbers of training pairs of the seen-users protocol ("When Personalization Meets Reality", section 5)."""
@@ -71,6 +80,32 @@ def new_users(name: str, population: Population, *, seed: int = 0, simulated: bo
     test = people.with_role("test")
     task = Task(name, people, fit_on, test.with_split("context"), test.with_split("target").pairs, simulated)
     return _checked(task)
+
+
+def fewer_users(task: Task, most: int, *, seed: int = 0) -> Task:
+    """Keep at most ``most`` test users and a quarter as many validation users, drawn by ``seed``.
+
+    All training users stay. It is for methods that cost by the user; equal seeds keep equal users.
+
+    Raises:
+        ConfigError: If ``most`` is below 1, or the task is not of new users.
+
+    >>> from palate.feedback.world import World
+    >>> task = new_users("world", World(users=100).sample().population)
+    >>> few = fewer_users(task, 12)
+    >>> [int((few.people.role == role).sum()) for role in range(3)]
+    [40, 3, 12]
+    """
+    if most < 1 or task.protocol != "new-users":
+        raise ConfigError(
+            f"users={most} with the protocol {task.protocol}: expected 1 or more users, and new-users; under "
+            "seen-users every user is both learned from and tested"
+        )
+    people, rng = task.people, np.random.default_rng(seed)
+    keep = people.role == 0
+    for role, limit in ((1, -(-most // 4)), (2, most)):
+        keep[rng.permutation(np.flatnonzero(people.role == role))[:limit]] = True
+    return replace(new_users(task.name, people.take_users(keep), simulated=task.simulated), suite=task.suite)
 
 
 def seen_users(

@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from palate.catalogue import available
+from palate.catalogue import available, find
 from palate.core import ConfigError, DataError, Population, StorageError
 from palate.evaluate.bench import CONTROL, Bench, Progress, estimate
 from palate.evaluate.bounds import known_bounds
 from palate.evaluate.cells import Shelf
-from palate.evaluate.protocol import Task, make_tasks
+from palate.evaluate.protocol import Task, fewer_users, make_tasks
 from palate.evaluate.report import make_report, write_report
 from palate.evaluate.select import Search, as_values, choose, planned
 from palate.evaluate.suite import read_suite
@@ -43,6 +43,11 @@ class Study:
         fields: Which column of the data is what.
         min_gap: Smallest difference of ratings that makes a pair.
         cap: Most pairs a user from ratings.
+        lm: The language model that methods write and judge with; "" leaves out methods that need one.
+        judge_lm: The one that judges; "" is the same.
+        curve: Numbers of past choices at which methods that ask a model are measured, beside none and all.
+        users: Most test users, and a quarter as many validation users, that are kept, drawn by ``seed``;
+            None keeps all. Methods that ask a model cost by the user.
     """
 
     data: tuple[str, ...] = ()
@@ -59,6 +64,10 @@ class Study:
     fields: Mapping[str, str] = field(default_factory=dict)
     min_gap: float = 1.0
     cap: int = 100
+    lm: str = ""
+    judge_lm: str = ""
+    curve: tuple[int, ...] = ()
+    users: int | None = None
 
     def prepare(self, progress: Progress | None = None) -> "Prepared":
         """Read or sample the people and split them.
@@ -84,14 +93,26 @@ class Study:
             )
         suite = None if self.suite == "none" else read_suite(self.suite)
         tasks = [replace(task, suite=suite) for task in tasks]
-        methods = dict(self.methods)
-        if not methods:
-            needs = available()
-            methods = {name: {} for name, missing in needs.items() if not missing}
-            notes += [f"Left out: {missing}." for missing in needs.values() if missing]
-        return Prepared(
-            self, Bench(tasks, methods, self.encoders, self._seeds()), facts, samples, tuple(notes)
+        if self.users is not None:
+            tasks = [fewer_users(task, self.users, seed=self.seed) for task in tasks]
+        methods, left_out = self._methods()
+        common = {"lm": self.lm, "judge_lm": self.judge_lm} if self.lm else {}
+        bench = Bench(
+            tasks, methods, self.encoders, self._seeds(), common=common, asked_curve=tuple(self.curve)
         )
+        return Prepared(self, bench, facts, samples, tuple(notes + left_out))
+
+    def _methods(self) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+        """Return the methods to run with their fields, and what was left out, in words."""
+        if self.methods:
+            return dict(self.methods), []
+        needs = available()
+        able = [name for name, missing in needs.items() if not missing]
+        silent = [name for name in able if find(name).uses_lm and not self.lm]
+        notes = [f"Left out: {missing}." for missing in needs.values() if missing]
+        if silent:
+            notes.append(f"Left out, for they ask a language model and none was named: {', '.join(silent)}.")
+        return {name: {} for name in able if name not in silent}, notes
 
     def _people(
         self, facts: dict[str, dict[str, Any]], samples: dict[str, WorldSample], progress: Progress | None

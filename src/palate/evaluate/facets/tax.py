@@ -13,7 +13,8 @@ Negative is a loss. The average user is scored once; of users only their changes
 stand beside: how often the longer answer is picked where it is the better one in half of the pairs, and how
 often the answer that agrees with a mistaken user. A method without personas pays exactly 0.
 
-The interval is over users, for these questions: it does not say how the tax would be on others.
+The interval is over users, for these questions: it does not say how the tax would be on others. A method
+that asks a language model is asked of five test users alone: each question costs two calls a user.
 
 Departs from the paper: personas of frozen models on a suite of any size, with intervals and by user, instead
 of fine-tuned individual models on RewardBench with one mean.
@@ -41,6 +42,8 @@ Floats = NDArray[np.floating[Any]]
 NAME, TITLE, VERSION = "tax", "What personalizing costs elsewhere", 1
 OPTIONS = 1 << 18
 """Answers scored in one batch."""
+ASKED = 5
+"""Test users of whom a method that asks a language model is asked."""
 
 
 # ---- asking -------------------------------------------------------------------------------------------
@@ -55,20 +58,23 @@ def probe(method: Method, personas: Personas, task: Task) -> dict[str, Floats]:
         task: Its ``suite`` is asked; without one there is nothing to do.
 
     Returns:
-        ``base`` float64 [categories + 1] and ``change`` float32 [users, categories + 1]: accuracies, and what
-        they change to, as differences; the last column is the share of picks that are longer.
+        ``base`` float64 [categories + 1] and ``change`` float32 [users asked of, categories + 1]: accuracies,
+        and what they change to, as differences; the last column is the share of picks that are longer.
     """
     suite: Suite | None = task.suite
     if suite is None:
         return {}
     weights, constant = _measures(suite)
-    base = _right(method, Personas.average(), suite, 0, 1)[0] @ weights
-    change = np.zeros((len(personas), len(base)), np.float32)
+    base = _right(method, Personas.average(), suite, np.zeros(1, np.int64))[0] @ weights
+    who = np.arange(len(personas))
+    if method.uses_lm and len(who) > ASKED:
+        who = who[:: len(who) // ASKED][:ASKED]
+    change = np.zeros((len(who), len(base)), np.float32)
     if method.personal:
         step = max(1, OPTIONS // (2 * len(suite)))
-        for start in range(0, len(personas), step):
-            stop = min(start + step, len(personas))
-            change[start:stop] = _right(method, personas, suite, start, stop) @ weights - base
+        for start in range(0, len(who), step):
+            part = slice(start, start + step)
+            change[part] = _right(method, personas, suite, who[part]) @ weights - base
     return {"base": base + constant, "change": change}
 
 
@@ -85,11 +91,11 @@ def _measures(suite: Suite) -> tuple[Floats, Floats]:
     return np.column_stack([suite.averages, column]), constant
 
 
-def _right(method: Method, personas: Personas, suite: Suite, start: int, stop: int) -> Floats:
-    """Return float64 [users from start to stop, pairs]: 1 where the better answer wins, 0.5 for a tie."""
-    pairs, count = suite.pairs, stop - start
+def _right(method: Method, personas: Personas, suite: Suite, asked: NDArray[np.int64]) -> Floats:
+    """Return float64 [users asked of, pairs]: 1 where the better answer wins, 0.5 for a tie."""
+    pairs, count = suite.pairs, len(asked)
     options = np.tile(np.stack([pairs.winner, pairs.loser], axis=1).reshape(-1), count)
-    who = np.repeat(np.arange(start, stop), len(suite))
+    who = np.repeat(asked, len(suite))
     offsets = np.arange(len(who) + 1) * 2
     scores = method.score_batch(Queries(personas, suite.corpus, who, options, offsets))
     d = (scores[0::2] - scores[1::2]).reshape(count, len(suite))
@@ -225,7 +231,7 @@ def draw(values: Mapping[str, Any]) -> str:
     marks = [Row(m["method"], [_dot(m["method"], m["tax"])], points(m["tax"]["value"])) for m in methods]
     picture = rows(marks, "Personalization tax by method", signed=True, x_name="change in accuracy, points")
     told = (
-        f"Change from the average user to a user, mean and 95 % interval over {values['users']:,} users, "
+        f"Change from the average user to a user, mean and 95 % interval over {_asked(methods)} users, "
         f"on {_questions(values):,} questions (suite {values['suite']}). Other questions are not in the "
         "interval. Methods without personas answer all users alike."
     )
@@ -234,6 +240,12 @@ def draw(values: Mapping[str, Any]) -> str:
         f"{titled('Change in accuracy on general questions', picture)}{note(told)}"
         f"{titled('By category, and the two controls', _table(values))}{note(_CONTROLS)}{notes}"
     )
+
+
+def _asked(methods: Sequence[Mapping[str, Any]]) -> str:
+    """Tell how many users methods were asked of; those that ask a language model, of few."""
+    counts = sorted({int(m["tax"]["users"]) for m in methods})
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[-1]:,} ({counts[0]:,} for language models)"
 
 
 _CONTROLS = (
