@@ -124,6 +124,26 @@ def test_prism_utterances_that_are_not_in_order(read_as):
     assert result.report.details[0].line == len(rows) + 1
 
 
+@pytest.mark.parametrize("rows", [sets.CONVERSATIONS, sets.utterances()], ids=["conversations", "utterances"])
+def test_prism_gives_its_ratings(read_as, rows):
+    result = read_as("prism,turns=graded", rows, rule=PairRule("all", min_gap=0))
+    assert sorted(choices(result)) == sorted(
+        [
+            *PRISM_PAIRS,
+            ("user1", "Is tea good?", "Yes.", ("Perhaps.",)),
+            ("user1", "Is tea good?", "Perhaps.", ("No.",)),
+            ("user1", "Is tea good?", "Perhaps.", ("It depends.",)),
+            ("user1", "Is tea good?", "It depends.", ("No.",)),
+        ]
+    )
+    assert result.report.ratings == 7
+    assert dict(result.report.left_out) == {"a response without a rating": 1}
+    assert "every rated response of a turn is a rating" in " ".join(result.report.notes)
+    assert rows_of(result, "user1")[-1].conversation[1].content == "Yes.", "what was chosen goes on"
+    with pytest.raises(ConfigError, match="turns=best: expected chosen or graded"):
+        read_as("prism,turns=best", rows)
+
+
 # ---- PersonalRewardBench and Arena ----------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from palate.core import ConfigError
 from palate.feedback import PairRule
 from palate.feedback.ratings import Ratings, draw_pairs
 
@@ -118,6 +119,63 @@ def test_the_rule_is_told_in_a_sentence():
         "rule gap: a response beats one that the same user rated at least 2 lower in the same conversation, "
         "each response of a user in at most one pair, at most 7 pairs a user, drawn by seed 3"
     )
+
+
+# ---- every two --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables, st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.integers(1, 400))
+def test_every_two_ratings_are_a_pair(ratings, gap, cap):
+    drawn = draw_pairs(ratings, PairRule("all", min_gap=gap, cap=cap))
+    last = {}
+    known = np.nan_to_num(ratings.time, nan=-np.inf)
+    keys = list(zip(ratings.user, ratings.conversation, ratings.response, strict=True))
+    for place in np.lexsort((np.arange(len(keys)), known)).tolist():
+        last[keys[place]] = place
+    kept = sorted(last.values())
+    same = (ratings.user, ratings.conversation, ratings.split)
+    expected = {
+        frozenset((a, b))
+        for number, a in enumerate(kept)
+        for b in kept[number + 1 :]
+        if all(c[a] == c[b] for c in same) and abs(ratings.value[a] - ratings.value[b]) >= gap
+    }
+    found = [frozenset(two) for two in zip(drawn.winner.tolist(), drawn.loser.tolist(), strict=True)]
+    assert len(set(found)) == len(found)
+    assert set(found) <= expected
+    assert (ratings.value[drawn.winner] >= ratings.value[drawn.loser]).all()
+    counts = np.bincount([ratings.user[min(two)] for two in expected], minlength=30)
+    made = np.bincount(ratings.user[drawn.winner], minlength=30)
+    assert made.tolist() == np.minimum(counts, cap).tolist()
+
+
+def test_three_graded_answers_make_three_pairs():
+    drawn = _draw([(0, 0, 0, 10), (0, 0, 1, 30), (0, 0, 2, 10), (0, 1, 0, 50)], name="all", min_gap=0)
+    assert {frozenset(p) for p in zip(drawn.winner.tolist(), drawn.loser.tolist(), strict=True)} == {
+        frozenset((1, 0)),
+        frozenset((1, 2)),
+        frozenset((0, 2)),
+    }
+    assert len(_draw([(0, 0, 0, 1)], name="all").winner) == 0
+    assert len(draw_pairs(Ratings(*(np.zeros(0, int) for _ in range(6))), PairRule("all")).winner) == 0
+
+
+def test_rules_that_cannot_work():
+    with pytest.raises(ConfigError, match="the rule 'best' does not exist; the rules are gap, all"):
+        PairRule("best")
+    with pytest.raises(ConfigError, match="min_gap is 0; expected a number above 0"):
+        PairRule(min_gap=0)
+    with pytest.raises(ConfigError, match="min_gap is -1; expected 0 or more"):
+        PairRule("all", min_gap=-1)
+
+
+def test_the_rule_of_every_two_is_told():
+    assert str(PairRule("all", min_gap=0, cap=9)) == (
+        "rule all: every two responses that the same user rated in the same conversation, equal ratings as "
+        "ties, at most 9 pairs a user, drawn by seed 0"
+    )
+    assert "conversation at least 2 apart, at most" in str(PairRule("all", min_gap=2))
 
 
 def test_many_ratings_take_no_time():

@@ -1,4 +1,4 @@
-"""Ratings and votes to pairs, by one named rule.
+"""Ratings and votes to pairs, by a named rule.
 
 The rule ``gap``: within one user and one conversation a response beats another that the same user
 rated lower by at least ``min_gap``. The ratings are sorted, equal ones in a seeded random order; of
@@ -8,7 +8,13 @@ n ratings v[0] <= ... <= v[n-1] the lowest k are matched with the highest k,
 
 which is a largest set of disjoint pairs. So a response of a user stands in one pair only, and stays on
 one side of every later split. With ``per_response`` = r the lower ones are matched r times, each time
-shifted by one. Of a user's pairs at most ``cap`` are kept, drawn by the seed.
+shifted by one.
+
+The rule ``all``, for a few graded answers a turn: within one user and one conversation every two responses
+are a pair, the higher rating beats the lower, equal ones tie; pairs less than ``min_gap`` apart, where it is
+not 0, are left out. n rated responses make up to n (n - 1) / 2 pairs, and a response stands in many.
+
+By either rule at most ``cap`` of a user's pairs are kept, drawn by the seed.
 """
 
 import math
@@ -23,6 +29,7 @@ __all__ = ["Drawn", "PairRule", "Ratings", "draw_pairs"]
 
 Ints = NDArray[np.int64]
 ROUNDING = 1e-9
+RULES = ("gap", "all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +37,11 @@ class PairRule:
     """How ratings become pairs.
 
     Args:
-        name: The rule; there is one, "gap" (see the module's text).
-        min_gap: How much higher a response must be rated to beat another, in the ratings' units.
+        name: The rule, "gap" or "all" (see the module's text).
+        min_gap: How much higher a response must be rated to beat another, in the ratings' units; above 0,
+            except that 0 with "all" takes equal ratings as ties.
         cap: Most pairs kept of a user.
-        per_response: Most pairs that one response of a user stands in.
+        per_response: Most pairs that one response of a user stands in; "all" does not look at it.
         seed: Draws the pairs.
 
     Raises:
@@ -47,15 +55,23 @@ class PairRule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.name != "gap":
-            raise ConfigError(f"the rule {self.name!r} does not exist; there is one, 'gap'")
-        if not (self.min_gap > 0 and math.isfinite(self.min_gap)):
-            raise ConfigError(f"min_gap is {self.min_gap}; expected a number above 0, in the ratings' units")
+        if self.name not in RULES:
+            raise ConfigError(f"the rule {self.name!r} does not exist; the rules are {', '.join(RULES)}")
+        least = self.min_gap >= 0 if self.name == "all" else self.min_gap > 0
+        if not (least and math.isfinite(self.min_gap)):
+            bound = "0 or more" if self.name == "all" else "a number above 0"
+            raise ConfigError(f"min_gap is {self.min_gap}; expected {bound}, in the ratings' units")
         for field in ("cap", "per_response"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} is {getattr(self, field)}; expected 1 or more")
 
     def __str__(self) -> str:
+        if self.name == "all":
+            apart = f" at least {self.min_gap:g} apart" if self.min_gap else ", equal ratings as ties"
+            return (
+                f"rule all: every two responses that the same user rated in the same conversation{apart}, at "
+                f"most {self.cap} pairs a user, drawn by seed {self.seed}"
+            )
         times = "one pair" if self.per_response == 1 else f"{self.per_response} pairs"
         return (
             f"rule {self.name}: a response beats one that the same user rated at least {self.min_gap:g} "
@@ -94,7 +110,7 @@ class Drawn:
 
     Attributes:
         winner: int64 [pairs], place of the higher rating; pairs are in order of their later rating.
-        loser: int64 [pairs], place of the lower one.
+        loser: int64 [pairs], place of the lower one, or of one that is equal: a tie.
         replaced: Ratings that were left out because the user rated the same response again later.
     """
 
@@ -111,7 +127,8 @@ def draw_pairs(ratings: Ratings, rule: PairRule) -> Drawn:
     group = _numbered(ratings.user[last], ratings.conversation[last], ratings.split[last])
     order = np.lexsort((rng.random(len(last)), ratings.value[last], group))
     rows, group = last[order], group[order]
-    low, high = _matched(ratings.value[rows], group, rule)
+    paired = _every_two if rule.name == "all" else _matched
+    low, high = paired(ratings.value[rows], group, rule)
     loser, winner = rows[low], rows[high]
     kept = _capped(ratings.user[winner], rule.cap, rng)
     winner, loser = winner[kept], loser[kept]
@@ -162,6 +179,19 @@ def _matched(value: NDArray[np.float64], group: Ints, rule: PairRule) -> tuple[I
     if not lows:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     return np.concatenate(lows), np.concatenate(highs)
+
+
+def _every_two(value: NDArray[np.float64], group: Ints, rule: PairRule) -> tuple[Ints, Ints]:
+    """Return the places of the lower and the higher rating of every two of a group; input sorted likewise."""
+    if not len(group):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    sizes = np.bincount(group)
+    later = np.cumsum(sizes)[group] - 1 - np.arange(len(group))  # how many of the group come after
+    low = np.repeat(np.arange(len(group)), later)
+    begins = np.cumsum(later) - later
+    high = low + 1 + np.arange(len(low)) - begins[low]
+    good = value[high] - value[low] >= rule.min_gap - ROUNDING
+    return low[good], high[good]
 
 
 def _largest_matching(

@@ -35,11 +35,14 @@ class ReadResult:
         report: Rows read, kept and set aside.
         shown: bool [rows]: whether the order of a row's options is the order in which they were shown
             (rows with chosen and rejected do not say).
+        grades: float64 [rows, 2]: how the user rated the two options of a row that was made of ratings;
+            NaN elsewhere.
     """
 
     population: Population
     report: ReadReport
     shown: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    grades: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 2)))
 
 
 def read(
@@ -113,6 +116,7 @@ class _Desk:
         self.ids: set[str] = set()
         self.places = array("q")
         self.shown = array("b")
+        self.grades: NDArray[np.float64] = np.zeros((0, 2))
 
     def take(self, line: int, raw: dict[str, Any] | BadRow) -> None:
         """Take one raw row."""
@@ -209,15 +213,18 @@ class _Desk:
         order = self.builder.order
         places = np.frombuffer(self.places, np.int64)[order]
         shown = np.frombuffer(self.shown, np.int8)[order].astype(bool)
+        ungraded = np.full((len(order) - len(self.grades), 2), np.nan)  # the pairs of ratings came last
+        grades = np.concatenate([ungraded, self.grades])[order]
         leaks = target_in_context(population)
         for row in np.flatnonzero(leaks).tolist():
             why = f"user {population.users[population.row_user[row]]!r} answered these options in the context"
             self._set_aside(int(places[row]), BadRow("target in context", "split", why))
         if leaks.any():
-            population, shown = population.take_rows(~leaks).compact(), shown[~leaks]
+            population = population.take_rows(~leaks).compact()
+            shown, grades = shown[~leaks], grades[~leaks]
         self.report.duplicates = int(equal_rows(population).sum())
         self.report.choices, self.report.users = population.n_rows, population.n_users
-        return ReadResult(population, self.report, shown)
+        return ReadResult(population, self.report, shown, grades)
 
     def _rated(self, rule: PairRule) -> None:
         """Draw pairs from the ratings and add them as choices."""
@@ -238,7 +245,8 @@ class _Desk:
             )
         later = np.maximum(drawn.winner, drawn.loser)
         times = np.fmax(ratings.time[drawn.winner], ratings.time[drawn.loser])
-        names = self.ratings
+        value, names = ratings.value, self.ratings
+        self.grades = np.stack([value[drawn.winner], value[drawn.loser]], axis=1)
         users, talks, texts = list(names.users), list(names.talks), list(names.texts)
         for win, lose, last, time in zip(
             drawn.winner.tolist(), drawn.loser.tolist(), later.tolist(), times.tolist(), strict=True
@@ -249,7 +257,7 @@ class _Desk:
                 users[names.user[win]],
                 talks[names.talk[win]],
                 (texts[names.text[win]], texts[names.text[lose]]),
-                0,
+                0 if value[win] > value[lose] else -1,
                 time=time,
                 split=names.split[win],
             )

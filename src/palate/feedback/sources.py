@@ -1,7 +1,8 @@
 """Any source of feedback to raw rows: ``(line, row)``, the row an object or why it is none.
 
 file, "-"     jsonl, json (an array), csv, tsv: plain, .gz or .zst;  parquet
-folder        saved by ``datasets``, or holding files of these formats
+folder        saved by ``datasets``, or holding files of these formats; with data/train.* and its like
+              (the hub's layout), those only
 hf:ID         a data set of the Hugging Face hub, hf:ID:SPLIT or hf:ID:CONFIG:SPLIT
 """
 
@@ -130,7 +131,11 @@ def _file(name: str, format: str) -> Source:
 
 
 def _folder(name: str, folder: Path, split: str, format: str, every_split: bool) -> Source:
-    """Return the rows of a folder: one that ``datasets`` saved, or all its files of a known format."""
+    """Return the rows of a folder: one that ``datasets`` saved, or all its files of a known format.
+
+    A folder as the hub keeps a data set has its rows in ``data/``, in files named by their splits; what
+    stands beside them is not rows.
+    """
     if is_saved(folder):
         if every_split:
             return Source(name, "hf", [Part(name, rows, one) for one, rows in saved_splits(folder, split)])
@@ -141,6 +146,8 @@ def _folder(name: str, folder: Path, split: str, format: str, every_split: bool)
         if path.is_file() and format_of(path.name) in (FORMATS[1:] if format == "auto" else (format,))
     )
     files = [f for f in files if not any(part.startswith(".") for part in f.relative_to(folder).parts)]
+    stored = [f for f in files if f.parent == folder / "data" and SPLIT_NAME.match(f.name.lower())]
+    files = stored or files
     if split:
         files = [f for f in files if f.name.startswith(split) or f.parent.name == split]
     if not files:

@@ -2,7 +2,10 @@
 
 Hub ids MichaelR207/prism_personalized_* and MichaelR207/chatbot_arena_personalized_*. The data set's splits
 are splits of users. The column ``split`` splits the pairs of each user in time order: train (first half) and
-val (next 20 %) are the context, test the targets.
+val (next 20 %) are the context, test the targets. The release has more columns, which are not used: how the
+two answers were rated (chosen_score, rejected_score), and what its filters said (personalizable_query,
+prediction_JUDGE, agreement and so on). It has no ids and no times; rows are in time order. Where there is an
+id, a time, a reason or a profile, as in the files that ``palate.curate`` writes, they are read.
 """
 
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from palate.feedback.adapters.base import Adapter, Place, Row, Table, pick, repl
 __all__ = ["PersonalRewardBench"]
 
 PARTS = {"train": "context", "val": "context", "validation": "context", "test": "target"}
+BESIDE = ("id", "time", "reason", "profile")
 
 
 class PersonalRewardBench(Adapter):
@@ -52,6 +56,7 @@ class PersonalRewardBench(Adapter):
             "chosen": reply(pick(row, "chosen", "chosen_completion")),
             "rejected": reply(pick(row, "rejected", "rejected_completion")),
         }
+        made |= {name: row[name] for name in BESIDE if row.get(name) not in (None, "")}
         part = row.get("split")
         if part is not None:
             made["split"] = PARTS.get(str(part).lower(), part)

@@ -1,8 +1,10 @@
 """PRISM: conversations with up to four models a turn, rated 1 to 100, and a survey of each participant.
 
 Source: Kirk et al. (2024), hub id HannahRoseKirk/prism-alignment: ``survey``, ``conversations``,
-``utterances``. The rule is that of "SynthesizeMe!", section 4: within a turn the chosen response beats each
-of the others, and pairs of less than 10 % difference (``gap`` = 10 points) are left out.
+``utterances``. Within a turn the chosen response beats each of the others, and pairs of less than 10 %
+difference (``gap`` = 10 points) are left out, as in "SynthesizeMe!", section 4. That section takes all
+comparisons of a turn: ``turns=graded`` gives the ratings themselves, and the rule ``all`` of
+``palate.feedback.ratings`` makes those pairs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -47,10 +49,15 @@ class Prism(Adapter):
         frozenset(("user_id", "conversation_id", "conversation_history", "opening_prompt")),
         frozenset(("user_id", "conversation_id", "user_prompt", "model_response", "score", "if_chosen")),
     )
-    options: ClassVar[Options] = {"gap": (float, 10.0)}
+    options: ClassVar[Options] = {"gap": (float, 10.0), "turns": (str, "chosen")}
 
     def start(self) -> None:
-        """Check the gap and tell the rule."""
+        """Check the options and tell the rule."""
+        if self.set["turns"] not in ("chosen", "graded"):
+            raise ConfigError(f"prism,turns={self.set['turns']}: expected chosen or graded")
+        if self.set["turns"] == "graded":
+            self.notes.append("every rated response of a turn is a rating; the rule for ratings makes pairs")
+            return
         if not 0 <= self.set["gap"] <= 99:
             raise ConfigError(f"prism,gap={self.set['gap']:g}: expected 0 to 99, in points of 100")
         self.notes.append(
@@ -77,21 +84,30 @@ class Prism(Adapter):
                 raise BadRow("missing field", "prompt", f"turn {number} has no message of the user")
             earlier.append({"role": "user", "content": prompt})
             answers = [m for m in turn if m.get("role") != "user"]
+            about = {"user": row["user_id"], "conversation": list(earlier), "time": time}
+            if self.set["turns"] == "graded":
+                yield from self._graded(answers, about)
             chosen = next((m for m in answers if as_truth(m.get("if_chosen"), "if_chosen")), None)
             if chosen is None:
                 self.left_out["a turn without a chosen response, and those after it"] += 1
                 return
-            for place_of, other in enumerate(answers):
+            for place_of, other in enumerate(answers if self.set["turns"] == "chosen" else ()):
                 if other is not chosen and self._apart(chosen, other):
                     yield {
+                        **about,
                         "id": f"{row['conversation_id']}-{number}-{place_of}",
-                        "user": row["user_id"],
-                        "conversation": list(earlier),
                         "chosen": chosen.get("content"),
                         "rejected": other.get("content"),
-                        "time": time,
                     }
             earlier.append({"role": "assistant", "content": chosen.get("content")})
+
+    def _graded(self, answers: list[dict[str, Any]], about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Yield the ratings of a turn, and count what has none."""
+        for answer in answers:
+            if isinstance(answer.get("score"), (int, float)):
+                yield {**about, "response": answer.get("content"), "rating": answer["score"]}
+            else:
+                self.left_out["a response without a rating"] += 1
 
     def _apart(self, chosen: Row, other: Row) -> bool:
         """Tell whether two ratings are far enough apart, and count why not."""
