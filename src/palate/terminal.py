@@ -1,9 +1,10 @@
 """What people see in a terminal: progress, tables, and errors that say what to do."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,10 +18,24 @@ from rich.progress import (
 )
 from rich.table import Table
 
-__all__ = ["console", "errors", "facet_lines", "leaderboard", "pairs_table", "progress_bar"]
+if TYPE_CHECKING:
+    from palate.evaluate.attacks import Attacked
+    from palate.models.llm.records import Call
+
+__all__ = [
+    "attack_table",
+    "calls_table",
+    "console",
+    "cost_table",
+    "errors",
+    "facet_lines",
+    "leaderboard",
+    "pairs_table",
+    "progress_bar",
+]
 
 console = Console(width=None if sys.stdout.isatty() else 150)
-errors = Console(stderr=True)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else 150)
 _COLUMNS = (
     "accuracy",
     "over pooled",
@@ -135,6 +150,61 @@ def _line(cells: Mapping[Any, Any], method: str) -> list[str]:
         plain("worst_tenth", None, 100, 1),
         plain("fit_seconds", None, 1, 1),
     ]
+
+
+def cost_table(rows: Sequence[Mapping[str, Any]], by: str = "method") -> Table:
+    """Return what was asked of language models: a row a method, user or program, as a ledger gives them."""
+    table = Table(title="language models", title_justify="left")
+    table.add_column(by, style="bold")
+    for name in ("calls paid", "kept", "shared", "tokens in", "tokens out", "dollars", "seconds", "trouble"):
+        table.add_column(name, justify="right" if name != "trouble" else "left")
+    for row in rows:
+        if not row["requests"]:
+            continue
+        counts = [f"{row[key]:,}" for key in ("paid", "kept", "shared", "tokens_in", "tokens_out")]
+        money = "no price known" if row["dollars"] is None else f"{row['dollars']:,.4f}"
+        trouble = [f"{n:,} {what}" for what, n in row["faults"].items()]
+        trouble += [f"{row[key]:,} {key}" for key in ("retries", "repairs", "shortened") if row[key]]
+        table.add_row(
+            escape(str(row[by])), *counts, money, f"{row['seconds']:,.1f}", escape(", ".join(trouble))
+        )
+    return table
+
+
+def calls_table(calls: Sequence["Call"]) -> Table:
+    """Return kept calls, the newest first: a line each."""
+    table = Table(title="calls, the newest first; `palate trace KEY` shows one whole", title_justify="left")
+    for name in ("key", "when", "program", "model", "served", "tokens", "answer"):
+        table.add_column(name, no_wrap=name != "answer", overflow="ellipsis")
+    for call in calls:
+        when = datetime.fromtimestamp(call.when).strftime("%m-%d %H:%M:%S")
+        served = sorted({use.user or use.method for use in call.uses}) or ["-"]
+        more = f" +{len(served) - 1}" if len(served) > 1 else ""
+        answer = f"[{call.fault}] {call.text}" if call.fault else call.text
+        table.add_row(
+            call.key[:10],
+            when,
+            call.program.partition("/")[0],
+            escape(call.model),
+            escape(served[0] + more),
+            f"{call.tokens_in:,}+{call.tokens_out:,}",
+            escape(" ".join(answer.split())[:80]),
+        )
+    return table
+
+
+def attack_table(found: Sequence["Attacked"], lm: str, *, fake: bool = False) -> Table:
+    """Return what every attack won over."""
+    kind = "a fake, no language model" if fake else "shares of comparisons"
+    table = Table(title=escape(f"attacks on the judge {lm} ({kind})"), title_justify="left")
+    for name in ("where", "attack", "comparisons", "without", "with it", "won over, points [95 %]", "silent"):
+        table.add_column(escape(name), justify="left" if name in ("where", "attack") else "right")
+    for one in found:
+        won, low, high = (f"{share * 100:+.1f}" for share in (one.won, one.low, one.high))
+        cells = [one.attack.place, one.attack.name, f"{one.comparisons:,}"]
+        cells += [f"{one.before:.1%}", f"{one.after:.1%}", f"{won} [{low}, {high}]", str(one.silent)]
+        table.add_row(*map(escape, cells), style="red" if one.low > 0 else "")
+    return table
 
 
 def pairs_table(title: str, pairs: Iterator[tuple[str, str]]) -> Table:

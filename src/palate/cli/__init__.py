@@ -4,6 +4,9 @@ shared    the applications, options and how values are read
 data      look at feedback, make a world, curate
 bench     run methods on people never seen, and compare reports
 people    fit, adapt, rank, explain: the parts of the main job by themselves
+words     personas in words and the models behind them: diff, export, optimize, judge, trace, attack
+asking    options of verbs that ask a language model
+told      how a persona is shown
 """
 
 import sys
@@ -12,11 +15,11 @@ from typing import Annotated
 import typer
 
 from palate import __version__
-from palate.cli import bench, data, people
+from palate.cli import bench, data, people, words
 from palate.cli.shared import app
 from palate.core.errors import PalateError
 
-__all__ = ["app", "bench", "data", "main", "people"]
+__all__ = ["app", "bench", "data", "main", "people", "words"]
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer carries its own copy of click
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from palate.cli.asking import LM, Agreed, Budget, Concurrency, Context, Judge, Prices, agree, asking
 from palate.cli.shared import Fields, Seed, Settings, app, pairs, read_settings
 from palate.core.errors import ConfigError
 
@@ -40,6 +41,17 @@ def bench(
     select: Annotated[int, typer.Option(help="Settings of each method to try first; 0 tries none.")] = 0,
     select_seconds: Annotated[float | None, typer.Option(help="Most seconds of a method's trials.")] = None,
     jobs: Annotated[int, typer.Option(help="Trials at a time; 0: one a core.")] = 0,
+    lm: LM = "",
+    judge_lm: Judge = "",
+    users: Annotated[int, typer.Option(help="Most test users; 0 keeps all.")] = 0,
+    curve: Annotated[
+        str, typer.Option(help="Past choices at which methods with --lm are measured: 1,2,4.")
+    ] = "",
+    budget: Budget = "",
+    concurrency: Concurrency = 16,
+    price: Prices = None,
+    context: Context = 0,
+    yes: Agreed = False,
     config: Annotated[Path | None, typer.Option(help="run.yaml of an earlier run.")] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the estimate and stop.")] = False,
 ) -> None:
@@ -48,7 +60,7 @@ def bench(
 
     if config:
         said = (files, methods, encoder, settings, field, protocol, select, select_seconds, seed, jobs)
-        told = (seeds != 1, suite != "palate", world != "default", min_gap != 1.0, cap != 100)
+        told = (seeds != 1, suite != "palate", world != "default", min_gap != 1.0, cap != 100, users, curve)
         study = load_study(_alone(config, any(said + told)))
     else:
         chosen = read_settings(settings or [])
@@ -67,8 +79,21 @@ def bench(
             fields=pairs(field or [], "--field"),
             min_gap=min_gap,
             cap=cap,
+            lm=lm,
+            judge_lm=judge_lm,
+            users=users or None,
+            curve=_numbers(curve),
         )
-    _bench(study, out, dry)
+    with asking(budget, concurrency, price, context):
+        _bench(study, out, dry, yes, budget)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Read numbers between commas."""
+    try:
+        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
+    except ValueError as error:
+        raise ConfigError(f"--curve {text}: expected numbers such as 1,2,4,8") from error
 
 
 def _alone(config: Path, said: bool) -> Path:
@@ -84,7 +109,7 @@ def _methods(listed: str, chosen: dict[str, dict[str, Any]]) -> dict[str, dict[s
     return {name: chosen.get(name, {}) for name in dict.fromkeys([*names, *chosen]) if name != "world"}
 
 
-def _bench(study: "Study", out: Path, dry: bool) -> None:
+def _bench(study: "Study", out: Path, dry: bool, agreed: bool, budget: str) -> None:
     """Read, estimate, run, and print what came of it."""
     from palate.evaluate.page import headline
     from palate.evaluate.page_tried import tell as tell_tried
@@ -93,8 +118,12 @@ def _bench(study: "Study", out: Path, dry: bool) -> None:
     with progress_bar() as tell:
         prepared = study.prepare(tell)
     console.print(prepared.estimate(out), highlight=False)
+    expected = prepared.expected(out)
+    for line in expected.lines():
+        console.print(line, highlight=False, markup=False)
     if dry:
         return
+    agree(expected.told, expected.paid, agreed, budget)
     with progress_bar() as tell:
         done = prepared.run(out, tell)
     for table in leaderboard(done.report):

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from palate.cli.asking import Agreed, Budget, Concurrency, Prices, agree, asking
 from palate.cli.shared import Fields, File, Seed, Settings, data, pairs, read_settings
 
-__all__ = ["check", "describe", "write_world"]
+__all__ = ["check", "curate", "describe", "write_world"]
 
 
 @data.command()
@@ -68,4 +69,44 @@ def write_world(
     sample = sample_world({"preset": preset, **fields.get("world", {})}, seed)
     write_jsonl(sample.population, out)
     print(f"{sample.population.n_users:,} users, {sample.population.n_rows:,} choices")
+    print(out)
+
+
+@data.command()
+def curate(
+    file: File,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the curated set.")],
+    judges: Annotated[
+        list[str] | None, typer.Option("--judge", help="Model of the consensus filter; may be repeated.")
+    ] = None,
+    filter_lm: Annotated[str, typer.Option(help="Model of the personalizable filter; none: left out.")] = "",
+    min_pairs: Annotated[int, typer.Option(help="Fewest pairs of a user.")] = 5,
+    min_gap: Annotated[float, typer.Option(help="Smallest gap of ratings, as a share of the scale.")] = 0.1,
+    form: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
+    seed: Seed = 0,
+    field: Fields = None,
+    budget: Budget = "",
+    concurrency: Concurrency = 16,
+    price: Prices = None,
+    yes: Agreed = False,
+) -> None:
+    """Make a data set like PersonalRewardBench: users, matters of taste, and no consensus."""
+    from palate.curate import curate as make
+    from palate.curate import plan
+    from palate.models.llm.engine import is_fake
+    from palate.terminal import console, pairs_table, progress_bar
+
+    fields, heard = pairs(field or [], "--field"), judges or []
+    with asking(budget, concurrency, price):
+        told = plan(file, heard, filter_lm, min_pairs, min_gap, seed, fields=fields)
+        for line in told.lines():
+            console.print(line, highlight=False, markup=False)
+        paid = sum(step.calls for step in told.asked if not is_fake(step.lm))
+        agree(" ".join(told.lines()), paid, yes, budget)
+        with progress_bar() as tell:
+            summary = make(
+                file, out, heard, filter_lm, min_pairs, min_gap, seed, tell, fields=fields, format=form
+            )
+    console.print(str(summary), highlight=False, markup=False)
+    console.print(pairs_table("", summary.lines()))
     print(out)
