@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from palate.catalogue import find
-from palate.core import MethodError, StorageError, job
+from palate.core import MethodError, ModelError, StorageError, job
 from palate.evaluate.cells import Cell, Fitted, Outcome, Shelf, fit, run
 from palate.evaluate.faults import explain
 from palate.evaluate.protocol import Task
@@ -75,7 +75,8 @@ class Bench:
 
         A method that fails is reported in its cell and the others go on. Ctrl-C leaves finished cells
         on the shelf; the same call goes on from there, and with a folder of ``checkpoints`` a long fit
-        goes on from its last.
+        goes on from its last. A language model that cannot be asked any more (no key, nothing answers, the
+        budget is spent) ends the run: what it answered is kept, and the same call goes on from there.
         """
         tell = progress or (lambda what, done, total: None)
         results, cells, controls = Results(self), self.cells(), _Controls(tell, checkpoints)
@@ -89,7 +90,7 @@ class Bench:
                     outcome = run(cell, mine, control.method)
                     shelf.put(cell.key, outcome)
                 results.outcomes[cell] = outcome
-            except StorageError:
+            except (StorageError, ModelError):
                 raise
             except Exception as error:  # another's method may raise anything; the run goes on
                 results.failures[cell] = explain(error)
@@ -112,7 +113,7 @@ class _Controls:
         if self.found is None:
             try:
                 self.found = self._fitted(cell)
-            except StorageError:
+            except (StorageError, ModelError):
                 raise
             except Exception as error:
                 self.found = error

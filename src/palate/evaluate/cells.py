@@ -23,6 +23,8 @@ from palate.evaluate.memory import peak_memory
 from palate.evaluate.protocol import Task
 from palate.gate import Gate, differences
 from palate.models.encoder import resolve
+from palate.models.llm.ledger import Ledger
+from palate.models.llm.session import current_session
 
 __all__ = ["CURVE", "Cell", "Fitted", "Outcome", "Shelf", "fit", "run"]
 
@@ -78,7 +80,7 @@ class Cell:
             facets.versions(),
         ]
         if method.uses_lm:
-            parts.append(list(self.asked_curve))
+            parts += [list(self.asked_curve), list(task.transfer)]
         return hashlib.blake2b(
             json.dumps([*parts, self.seed, 4], default=str).encode(), digest_size=10
         ).hexdigest()
@@ -94,7 +96,8 @@ class Outcome:
         weight: The gate's weight of each test user, or None.
         curve: Log-odds by number of context choices.
         costs: Seconds to ``fit``, ``adapt`` and ``score``; ``peak_mib``, the most memory that fitting,
-            adapting and scoring held above what was held before, where the system tells it.
+            adapting and scoring held above what was held before, where the system tells it; of a method
+            that asks language models ``lm_calls`` and what else was counted of them.
         gated_before: What the gated method answers before any choice of the user is seen, or None.
         extra: What facets' probes gave, by ``NAME.key``.
         faults: By facet, why its probe failed.
@@ -111,19 +114,20 @@ class Outcome:
 
 
 class Fitted(NamedTuple):
-    """A method that has learned, the seconds it took, and the most memory in MiB, where known."""
+    """A method that has learned, the seconds it took, the most memory in MiB, where known, and its calls."""
 
     method: Method
     seconds: float
     peak_mib: float | None = None
+    calls: Mapping[str, float] = {}
 
 
 def fit(cell: Cell) -> Fitted:
     """Make a cell's method and let it learn."""
-    started = time.perf_counter()
+    method, started, before = cell.build(), time.perf_counter(), current_session().ledger.snapshot()
     with peak_memory() as peak:
-        method = cell.build().fit(cell.task.fit_on)
-    return Fitted(method, time.perf_counter() - started, peak.mib)
+        method.fit(cell.task.fit_on)
+    return Fitted(method, time.perf_counter() - started, peak.mib, _calls(method, before))
 
 
 def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
@@ -132,6 +136,7 @@ def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
     A method with a baseline of its own, as the judge without a persona, is gated by that.
     """
     task, method, costs = cell.task, fitted.method, {"fit": fitted.seconds}
+    ledger = current_session().ledger.snapshot()
     with peak_memory() as peak:
         started = time.perf_counter()
         personas = method.adapt_batch(task.context)
@@ -150,8 +155,26 @@ def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
         weight = None if tested.verdicts is None else tested.verdicts.weight
         before = _difference(gate, gate.adapt_batch(task.context.head(0)), task)
     curve = {k: _difference(method, method.adapt_batch(part), task) for k, part in _contexts(cell, method)}
-    extra, faults = facets.probe_all(method, personas, task)
+    asked, ledger = _calls(method, ledger), current_session().ledger.snapshot()
+    costs |= {key: asked[key] + fitted.calls.get(key, 0.0) for key in asked}
+    extra, faults = facets.probe_all(method, personas, task, cell.encoder)
+    if method.uses_lm:  # the facets' own questions are told apart from the method's
+        costs["lm_facets"] = float(current_session().ledger.since(ledger).total["requests"])
     return Outcome(applied, gated, weight, curve, costs, before, extra, faults)
+
+
+def _calls(method: Method, before: Ledger) -> dict[str, float]:
+    """Return what was asked of language models since a snapshot: ``lm_calls``, ``lm_money`` and so on."""
+    if not method.uses_lm:
+        return {}
+    total = current_session().ledger.since(before).total
+    told = {"calls": "paid", "kept": "kept", "shared": "shared", "seconds": "seconds"}
+    told |= {key: key for key in ("tokens_in", "tokens_out", "shortened", "compared", "torn", "silent")}
+    costs = {f"lm_{name}": float(total[key]) for name, key in told.items()}
+    costs["lm_faults"] = float(sum(total["faults"].values()))
+    if total["dollars"] is not None:
+        costs["lm_money"] = float(total["dollars"])
+    return costs
 
 
 def _baseline(method: Method, task: Task) -> Method:

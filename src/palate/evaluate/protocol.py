@@ -46,6 +46,7 @@ class Task:
         protocol: ``new-users`` or ``seen-users``.
         size: Number of training pairs of all users together, under seen-users.
         suite: The :class:`~palate.evaluate.suite.Suite` that every method is asked, or None.
+        transfer: Specs of language models that write for each other to judge; see the facet ``transfer``.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Task:
     protocol: str = "new-users"
     size: int | None = None
     suite: Any = None
+    transfer: tuple[str, ...] = ()
 
     @property
     def setting(self) -> str:
@@ -105,7 +107,8 @@ def fewer_users(task: Task, most: int, *, seed: int = 0) -> Task:
     keep = people.role == 0
     for role, limit in ((1, -(-most // 4)), (2, most)):
         keep[rng.permutation(np.flatnonzero(people.role == role))[:limit]] = True
-    return replace(new_users(task.name, people.take_users(keep), simulated=task.simulated), suite=task.suite)
+    fewer = new_users(task.name, people.take_users(keep), simulated=task.simulated)
+    return replace(fewer, suite=task.suite, transfer=task.transfer)
 
 
 def seen_users(

@@ -337,4 +337,6 @@ def _space(method: Method, given: Mapping[str, Any]) -> dict[str, tuple[Any, ...
             f"{method.name}: its space names {wrong}, which is no field or has no values; its fields are "
             f"{sorted(method.config)}"
         )
+    if type(method).uses_lm:  # every trial would cost as much as the run; name variants to compare instead
+        return {}
     return {name: values for name, values in space.items() if name not in given}

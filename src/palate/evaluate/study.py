@@ -13,12 +13,14 @@ from palate.core import ConfigError, DataError, Population, StorageError
 from palate.evaluate.bench import CONTROL, Bench, Progress, estimate
 from palate.evaluate.bounds import known_bounds
 from palate.evaluate.cells import Shelf
+from palate.evaluate.expected import Expected, expect
 from palate.evaluate.protocol import Task, fewer_users, make_tasks
 from palate.evaluate.report import make_report, write_report
 from palate.evaluate.select import Search, as_values, choose, planned
 from palate.evaluate.suite import read_suite
 from palate.feedback import PairRule, read
 from palate.feedback.world import World, WorldSample
+from palate.models.llm.engine import is_fake
 
 __all__ = ["Study", "StudyResult", "load_study", "sample_world"]
 
@@ -48,6 +50,7 @@ class Study:
         curve: Numbers of past choices at which methods that ask a model are measured, beside none and all.
         users: Most test users, and a quarter as many validation users, that are kept, drawn by ``seed``;
             None keeps all. Methods that ask a model cost by the user.
+        transfer: Two language models or more that write personas for each other to judge.
     """
 
     data: tuple[str, ...] = ()
@@ -68,6 +71,7 @@ class Study:
     judge_lm: str = ""
     curve: tuple[int, ...] = ()
     users: int | None = None
+    transfer: tuple[str, ...] = ()
 
     def prepare(self, progress: Progress | None = None) -> "Prepared":
         """Read or sample the people and split them.
@@ -92,7 +96,7 @@ class Study:
                 " ".join([*notes, "Nothing is left to run: give more choices, or smaller sizes."])
             )
         suite = None if self.suite == "none" else read_suite(self.suite)
-        tasks = [replace(task, suite=suite) for task in tasks]
+        tasks = [replace(task, suite=suite, transfer=tuple(self.transfer)) for task in tasks]
         if self.users is not None:
             tasks = [fewer_users(task, self.users, seed=self.seed) for task in tasks]
         methods, left_out = self._methods()
@@ -186,6 +190,10 @@ class Prepared:
         trials = each * len(self.bench.tasks) * len(self.bench.encoders)
         return f"{told}; before it up to {trials} trials of settings, {self.study.jobs} at a time"
 
+    def expected(self, out: Path) -> Expected:
+        """Say what the methods that ask language models will ask, by rehearsing them on a few users."""
+        return expect(self.bench, Shelf(out / "cells"))
+
     def run(self, out: Path, progress: Progress | None = None) -> StudyResult:
         """Run what is not finished, and write ``report.json``, ``report.html`` and ``run.yaml``."""
         self.study.save(out / "run.yaml")
@@ -256,14 +264,14 @@ def load_study(path: str | Path) -> Study:
     if isinstance(values.get("methods"), list):
         values["methods"] = {name: {} for name in values["methods"]}
     values["methods"] = {name: dict(f or {}) for name, f in (values.get("methods") or {}).items()}
-    for key in ("data", "encoders", "protocols", "seeds"):
+    for key in ("data", "encoders", "protocols", "seeds", "transfer"):
         if isinstance(values.get(key), str | list):
             values[key] = (values[key],) if isinstance(values[key], str) else tuple(values[key])
     return Study(**values)
 
 
 def _notes(prepared: Prepared) -> Sequence[str]:
-    notes = [*prepared.left_out]
+    notes = [*prepared.left_out, *_fakes(prepared)]
     notes += [
         f"{name} is simulated: written answers of known style, choices drawn from known tastes. Its "
         "figures check methods; they are no claim about people."
@@ -274,6 +282,20 @@ def _notes(prepared: Prepared) -> Sequence[str]:
         if fact["rows_set_aside"]:
             notes.append(f"{name}: {fact['rows_set_aside']} of {fact['rows_read']} rows were set aside.")
     return notes
+
+
+def _fakes(prepared: Prepared) -> Iterator[str]:
+    """Say where no language model was asked, but a stand-in."""
+    study = prepared.study
+    named = {study.lm, study.judge_lm, *study.transfer}
+    named |= {str(f.get(key, "")) for f in study.methods.values() for key in ("lm", "judge_lm")}
+    fakes = sorted(spec for spec in named if is_fake(spec))
+    if fakes:
+        yield (
+            f"{', '.join(fakes)} is a fake, no language model: a stand-in that reads the simulated world's "
+            "axes in texts, with errors that were set. Figures of the methods that asked it check the "
+            "methods; they are no claim about language models."
+        )
 
 
 def _reading(name: str, progress: Progress | None) -> Callable[[int, float | None], None] | None:

@@ -10,24 +10,30 @@ A facet is a module with
 
 and, where it needs the fitted model itself,
 
-    probe(method, personas, task)   arrays by name, kept with the cell as ``NAME.key`` in ``Outcome.extra``
+    probe(method, personas, task)   arrays by name, kept with the cell as ``NAME.key`` in ``Outcome.extra``;
+                                    one with a fourth argument, ``encoder``, is handed the cell's
 
 A value starts with ``{**section.place, ...}`` (:class:`~palate.evaluate.measured.Measured`): its protocol
 holds the size, ``seen-users:1000``. A value over several sizes has the protocol alone, ``seen-users``, and
 is shown with the largest. A value may have a ``title`` of its own. ``probe`` is asked of every method, the
-control too; ``personas`` are those of ``task.context``, and ``task.context`` is all it may adapt on.
+control too; ``personas`` are those of ``task.context``, and ``task.context`` is all it may adapt on. A probe
+that asks a language model asks the method's own, a bounded number of times; where no model can be asked any
+more (:class:`~palate.core.ModelError`: the budget is spent, the endpoint is down) the cell stops, to be run
+again from the answers that were kept.
 
 ``report.json`` holds the values; the page and the terminal tell and draw from them alone.
 """
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from inspect import signature
 from math import isfinite
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from palate.core import ModelError
 from palate.evaluate.faults import explain
 
 if TYPE_CHECKING:
@@ -48,6 +54,14 @@ ORDER = (
     "seen",
     "seeds",
     "tax",
+    "match",
+    "reasons",
+    "alone",
+    "salience",
+    "clusters",
+    "map",
+    "transfer",
+    "calls",
 )
 
 
@@ -68,22 +82,31 @@ def versions() -> list[tuple[str, int]]:
     return [(facet.NAME, facet.VERSION) for facet in registered() if hasattr(facet, "probe")]
 
 
-def probe_all(method: "Method", personas: "Personas", task: "Task") -> tuple[dict[str, Any], dict[str, str]]:
-    """Ask every facet's probe; return arrays by ``NAME.key``, and by facet why a probe failed."""
+def probe_all(
+    method: "Method", personas: "Personas", task: "Task", encoder: str = "lexical"
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Ask every facet's probe; return arrays by ``NAME.key``, and by facet why a probe failed.
+
+    Raises:
+        ModelError: If a language model cannot be asked any more.
+    """
     extra: dict[str, Any] = {}
     faults: dict[str, str] = {}
     for facet in registered():
         if not hasattr(facet, "probe"):
             continue
+        more = {"encoder": encoder} if "encoder" in signature(facet.probe).parameters else {}
         try:
             arrays = {
                 f"{facet.NAME}.{key}": np.asarray(value)
-                for key, value in facet.probe(method, personas, task).items()
+                for key, value in facet.probe(method, personas, task, **more).items()
             }
             wrong = [key for key, array in arrays.items() if array.dtype.hasobject]
             if wrong:
                 raise TypeError(f"{wrong} are arrays of objects, which are not kept; give numbers or text")
             extra |= arrays
+        except ModelError:
+            raise
         except Exception as error:  # a facet that fails never loses the cell
             faults[facet.NAME] = explain(error)
     return extra, faults

@@ -39,11 +39,11 @@ def probe(method: Method, personas: Personas, task: Task) -> dict[str, Floats]:
     """Return ``past`` float64 [context pairs]: a control's log-odds of the users' own past choices.
 
     Args:
-        method: The fitted method; personal ones are not asked.
+        method: The fitted method; personal ones, and those that ask a language model, are not asked.
         personas: The test users'.
         task: Test users with their context.
     """
-    if method.personal:
+    if method.personal or method.uses_lm:
         return {}
     return {"past": differences(method, personas, task.context, task.context.pairs)}
 

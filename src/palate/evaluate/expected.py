@@ -1,0 +1,133 @@
+"""What a run will ask of language models, told before it is run, by rehearsing it on a few users.
+
+Nothing is sent: the code that will run is run on a few users of each role, every call answered at once by
+its program's example, and the calls that were made are counted and scaled to all users. Calls whose answers
+are kept already cost nothing, and are told apart. Real answers lead to other calls than examples do (a race
+may be decided sooner, an answer may have to be asked for again), so figures are expectations, not promises;
+a budget is a promise.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from palate.catalogue import build
+from palate.evaluate.bench import Bench
+from palate.evaluate.cells import Cell, Fitted, Shelf, run
+from palate.evaluate.protocol import Task, new_users
+from palate.models.llm.session import current_session
+
+__all__ = ["Expected", "Line", "expect"]
+
+SAMPLE = (7, 2, 8)
+"""Users of the roles train, val and test that are rehearsed."""
+LATENCY = 1.5
+"""Seconds a call, where nothing is known of the model."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What one method is expected to ask in one section of a run.
+
+    Attributes:
+        where: The section and the method.
+        model: Spec of the model.
+        calls: Calls to be paid for.
+        kept: Share of all its calls whose answers are kept already.
+        tokens_in: Tokens of their prompts.
+        tokens_out: Tokens of their answers.
+        money: Dollars, or None where no price is known.
+        seconds: At the concurrency allowed.
+    """
+
+    where: str
+    model: str
+    calls: int
+    kept: float
+    tokens_in: int
+    tokens_out: int
+    money: float | None
+    seconds: float
+
+    def __str__(self) -> str:
+        money = "no price known (--price)" if self.money is None else f"${self.money:,.2f}"
+        return (
+            f"{self.where} · {self.model}: about {self.calls:,} calls, {self.tokens_in / 1e3:,.0f} + "
+            f"{self.tokens_out / 1e3:,.0f} thousand tokens, {money}, {max(1, round(self.seconds)):,} s"
+            + (f"; {self.kept:.0%} of its calls are kept from before" if self.kept >= 0.005 else "")
+        )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a run is expected to ask, a line a method."""
+
+    rows: Sequence[Line]
+
+    @property
+    def paid(self) -> int:
+        """Calls of models that are not fakes."""
+        return sum(row.calls for row in self.rows if not row.model.startswith("fake:"))
+
+    @property
+    def told(self) -> str:
+        """The sum in a sentence."""
+        known = [row.money for row in self.rows if row.money is not None]
+        money = f"${sum(known):,.2f}" if len(known) == len(self.rows) else "at prices not all known"
+        calls = sum(row.calls for row in self.rows)
+        return f"This run is expected to make about {calls:,} calls of language models, {money}."
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line a method, and the sum."""
+        yield from map(str, self.rows)
+        if self.rows:
+            yield self.told
+
+
+def expect(bench: Bench, shelf: Shelf) -> Expected:
+    """Rehearse every unfinished cell that asks a language model."""
+    rows = []
+    for cell in bench.cells():
+        method = cell.build()
+        if method.uses_lm and shelf.get(cell.key, cell.task.targets) is None:
+            rows.append(_rehearse(cell))
+    return Expected(rows)
+
+
+def _rehearse(cell: Cell) -> Line:
+    session = current_session()
+    few, factor = _few(cell.task)
+    small, control = replace(cell, task=few), build("random").fit(few.fit_on)
+    with session.rehearsal() as plan:
+        run(small, Fitted(small.build().fit(few.fit_on), 0.0), control)
+    lm = str(cell.common.get("lm") or cell.fields.get("lm") or small.build().config["lm"])
+    calls, asked = plan.calls * factor, max(1, plan.calls + plan.kept)
+    money = plan.money()
+    return Line(
+        " · ".join([cell.task.name, cell.method]),
+        lm,
+        round(calls),
+        plan.kept / asked,
+        round(plan.tokens_in * factor),
+        round(plan.tokens_out * factor),
+        None if money is None else money * factor,
+        plan.seconds(LATENCY, session.settings.concurrency) * factor,
+    )
+
+
+def _few(task: Task) -> tuple[Task, float]:
+    """Return the task with a few users of each role, and by how much it is smaller.
+
+    The suite is left out of the smaller one: its calls do not grow with users.
+    """
+    people, keep = task.people, np.zeros(task.people.n_users, dtype=bool)
+    for role, most in enumerate(SAMPLE):
+        found = np.flatnonzero(people.role == role)
+        keep[found[:: max(1, len(found) // most)][:most]] = True
+    factor = people.n_users / int(keep.sum())
+    if task.protocol != "new-users" or factor <= 1.0:
+        return task, 1.0
+    return replace(
+        new_users(task.name, people.take_users(keep)), simulated=task.simulated, suite=None
+    ), factor
