@@ -23,6 +23,14 @@ GATED = Subject(lambda: Gate(method=build("lore", QUICK["lore"]), control=build(
 GATE_SKIPS = {"check_config_rebuilds": "its fields are methods: palate.catalogue.load makes it anew"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _a_fake_model():
+    """Methods that ask a language model ask the one that is none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PALATE_LM", "fake:world?error=0.2")
+        yield
+
+
 def name_of(check):
     return check.__name__.removeprefix("check_")
 

@@ -37,6 +37,13 @@ _OURS = {
     "epipersona-b": "palate.reward.epipersona_b:EpiPersonaB",
     "mixed": "palate.reward.mixed:Mixed",
     "style": "palate.persona.style:Style",
+    "default": "palate.persona.default:Default",
+    "demographics": "palate.persona.default:Demographics",
+    "memory": "palate.persona.memory:Memory",
+    "retrieval": "palate.persona.retrieval:Retrieval",
+    "pi": "palate.persona.pi:PI",
+    "rm-persona": "palate.persona_reward:PersonaReward",
+    "synthesizeme": "palate.persona.synthesizeme:SynthesizeMe",
 }
 
 

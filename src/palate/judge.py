@@ -118,9 +118,12 @@ def as_text(conversation: Conversation) -> str:
 
 
 def as_example(feedback: Feedback, why: str = "") -> str:
-    """Return a past choice as text: the conversation, what was chosen, what was rejected, and why."""
+    """Return a past choice as text: the conversation, what was chosen, what was rejected, and why.
+
+    The order on offer is no part of it: what was rejected stands in the order of the texts.
+    """
     chosen = feedback.chosen_response or ""
-    others = [text for i, text in enumerate(feedback.responses) if i != feedback.chosen]
+    others = sorted(text for i, text in enumerate(feedback.responses) if i != feedback.chosen)
     lines = [f"Conversation: {as_text(feedback.conversation)}", f"Chosen: {chosen}"]
     lines += [f"Rejected: {text}" for text in others]
     return "\n".join([*lines, f"Why: {why}"] if why else lines)
@@ -129,7 +132,7 @@ def as_example(feedback: Feedback, why: str = "") -> str:
 def choice_sections(
     text: str | None, examples: Sequence[Feedback], reasons: Mapping[str, str]
 ) -> list[Section]:
-    """Return the sections that describe a user: the persona, then past choices, oldest first, which are spare."""
+    """Return the sections that describe a user: the persona, then past choices as given, which are spare."""
     persona = [Section("persona", text)] if text else []
     shown = [Section("example", as_example(e, reasons.get(e.id, "")), spare=True) for e in examples]
     return persona + shown

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from palate.core.errors import ConfigError, EncoderError
 from palate.core.feedback import Conversation
 from palate.models.encoder import Batches, Floats, Progress, check_finite, collect
@@ -197,10 +199,31 @@ class HiddenStates:
             return [tokens[0], *tokens[len(tokens) - self._limit + 1 :]]
         return tokens[-self._limit :]
 
-    def _encode(self, ids: list[list[int]]) -> Floats:
-        """Pad on the right, run the model, pool: float32 [b, dim]."""
+    def token_states(self, texts: Sequence[str]) -> list[Floats]:
+        """Return the states of every text's tokens, float32 [tokens, dim], rows of norm 1.
+
+        Nothing is pooled, and special tokens are left out: a text without any other has none.
+
+        Raises:
+            EncoderError: If the model cannot be loaded, or a state is not finite.
+        """
+        ids = [self._cut(tokens) for tokens in self._tokens(clean(texts))]
+        special = [i for i in self._loaded[1].all_special_ids if i != self._loaded[1].unk_token_id]
+        out = [np.zeros((0, self.dim), np.float32)] * len(ids)
+        heard = [i for i, tokens in enumerate(ids) if tokens]
+        for batch in token_batches([len(ids[i]) for i in heard], _BUDGET):
+            rows = [heard[i] for i in batch]
+            states = self._states([ids[i] for i in rows])[0].cpu().numpy()
+            for row, kept in zip(rows, states, strict=True):
+                vectors = kept[: len(ids[row])][~np.isin(ids[row], special)]
+                check_finite(vectors, np.full(len(vectors), row), texts, self.spec)
+                norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+                out[row] = vectors / np.where(norms > 0, norms, 1)
+        return out
+
+    def _states(self, ids: list[list[int]]) -> tuple[Any, Any, Any]:
+        """Pad on the right and run the model: states [b, width, dim], sizes [b], mask [b, width]."""
         import torch
-        import torch.nn.functional as F
 
         model, tokenizer = self._loaded
         width = max(map(len, ids))
@@ -212,8 +235,17 @@ class HiddenStates:
             deep = self.layer != -1
             out = model(input_ids=inputs, attention_mask=mask.long(), output_hidden_states=deep)
             states = (out.hidden_states[self.layer] if deep else out.last_hidden_state).float()
+        return states, sizes, mask
+
+    def _encode(self, ids: list[list[int]]) -> Floats:
+        """Run the model and pool: float32 [b, dim]."""
+        import torch
+        import torch.nn.functional as F
+
+        states, sizes, mask = self._states(ids)
+        with torch.inference_mode():
             if self.pool == "last":
-                pooled = states[torch.arange(len(ids), device=model.device), sizes - 1]
+                pooled = states[torch.arange(len(ids), device=states.device), sizes - 1]
             else:
                 pooled = (states * mask[:, :, None]).sum(1) / sizes[:, None]
             vectors: Floats = F.normalize(pooled).cpu().numpy()

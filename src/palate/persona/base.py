@@ -14,7 +14,7 @@ the average user is the judge without a persona: the control that a persona must
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -24,9 +24,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_expit
 
 from palate.core import (
-    Claim,
     Conversation,
-    Feedback,
     History,
     Method,
     MethodError,
@@ -37,35 +35,16 @@ from palate.core import (
 )
 from palate.judge import Comparison, Judge, Judgement, combine, pairs_to_ask
 from palate.models.llm.client import Client, Task
-from palate.models.llm.session import connect
+from palate.models.llm.ledger import Who
+from palate.models.llm.session import connect, current_session
 from palate.models.llm.wire import Asking
+from palate.persona.evidence import grounded, statements_of
+from palate.persona.written import Shown, Written
 
 __all__ = ["ReadMethod", "Shown", "Written"]
 
 Floats = NDArray[np.floating[Any]]
 _SILENT = 0.2  # a larger share of comparisons without an opinion is a failure, not a measurement
-
-
-class Written(NamedTuple):
-    """What is kept of one user.
-
-    Attributes:
-        text: The persona in words, or None.
-        examples: Past choices that a judge is shown.
-        claims: The statements of the text with their evidence.
-    """
-
-    text: str | None = None
-    examples: tuple[Feedback, ...] = ()
-    claims: tuple[Claim, ...] = ()
-
-
-class Shown(NamedTuple):
-    """What a judge is shown of a user for one conversation; ``reasons`` by id of an example."""
-
-    text: str | None = None
-    examples: tuple[Feedback, ...] = ()
-    reasons: Mapping[str, str] = {}
 
 
 class _Question(NamedTuple):
@@ -86,6 +65,8 @@ class ReadMethod(Method):
         judge_lm: The model that judges; "" is the same.
         reason: Whether the judge reasons before it answers.
         calibrate: Target pairs of validation users that the judge's scale is learned on; 0 leaves it at 1.
+        evidence: Whether every statement of a text is traced to the choices, and dropped where they do not
+            bear it out (:mod:`palate.persona.evidence`).
         seed: Of every draw.
     """
 
@@ -93,10 +74,13 @@ class ReadMethod(Method):
     baseline: ClassVar[str] = "default"
     gate_folds: ClassVar[int] = 2
     seconds_per_10k: ClassVar[float] = 0.0
+    states: ClassVar[bool] = True
+    """Whether its texts state what choices show; False for what was known without them."""
     lm: str = ""
     judge_lm: str = ""
     reason: bool = True
     calibrate: int = 200
+    evidence: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -141,6 +125,7 @@ class ReadMethod(Method):
         asked = silent = 0
         for number, (found, judged) in enumerate(self._client.run(tasks)):
             asked, silent = asked + len(judged), silent + sum(j.silent for j in judged)
+            self._count(users[number], judged)
             place = questions[number].place
             scores[queries.offsets[number] : queries.offsets[number + 1]] = found[place]
         if silent > _SILENT * max(asked, 1):
@@ -171,6 +156,15 @@ class ReadMethod(Method):
             claims=[w.claims for w in written],
         )
 
+    def _count(self, user: str | None, judged: Sequence[Judgement]) -> None:
+        """Tell the session's ledger how many comparisons were torn, and how many had no opinion."""
+        current_session().ledger.add(
+            Who(self.label, str(user or ""), "judge"),
+            compared=len(judged),
+            torn=sum(j.torn for j in judged),
+            silent=sum(j.silent for j in judged),
+        )
+
     @property
     def _client(self) -> Client:
         return connect(self.lm_)
@@ -184,7 +178,16 @@ class ReadMethod(Method):
         decided = replace(history, feedback=tuple(f for f in history.feedback if f.chosen is not None))
         if not decided.feedback and not history.profile:
             return Written()
-        return (yield from self._write(decided))
+        written = yield from self._write(decided)
+        statements = statements_of(written.text) if self.evidence and self.states else []
+        if not statements or not decided.feedback:
+            return written
+
+        def shown(text: str | None, conversation: Conversation) -> Shown:
+            return self._shown(Persona(history.user, text, written.examples), conversation)
+
+        found = yield from grounded(statements, decided, self._judge, held=written.held, shown=shown)
+        return written._replace(text=found.text, claims=(*found.claims, *written.claims))
 
     def _ask(self, question: _Question) -> Asking[tuple[Floats, list[Judgement]]]:
         """Compare a query's answers; return their scores and what was judged."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from palate.core import History
+from palate.core import Conversation, History, Persona
 from palate.models.llm.wire import Asking
-from palate.persona.base import ReadMethod, Written
+from palate.persona.base import ReadMethod, Shown, Written
 
 __all__ = ["Default", "Demographics", "profile_text"]
 
@@ -27,6 +27,10 @@ class Default(ReadMethod):
     paper: ClassVar[str] = "SynthesizeMe, 5.1"
     personal: ClassVar[bool] = False
 
+    def _shown(self, persona: Persona, conversation: Conversation) -> Shown:
+        """Show nothing, whoever wrote the persona: a gate scores its control with the persona at hand."""
+        return Shown()
+
 
 @dataclass(kw_only=True, eq=False)
 class Demographics(ReadMethod):
@@ -34,6 +38,7 @@ class Demographics(ReadMethod):
 
     name: ClassVar[str] = "demographics"
     paper: ClassVar[str] = "SynthesizeMe, 5.1"
+    states: ClassVar[bool] = False
 
     def _write(self, history: History) -> Asking[Written]:
         """Put the profile into words; nothing is asked."""
