@@ -9,7 +9,7 @@ from scipy.special import log_expit
 from palate.catalogue import build, load
 from palate.checks import people
 from palate.core import Feedback, History, Method, Persona, Population, Query, as_conversation
-from palate.gate import WEIGHTS, Gate, Held, _evidence, _folds, _mixture, hold_back
+from palate.gate import WEIGHTS, Gate, Held, _evidence, _mixture, fold_rows, hold_back
 
 
 @dataclass(kw_only=True, eq=False)
@@ -154,11 +154,11 @@ def test_every_choice_is_predicted_from_the_others_only():
 
 def test_folds_are_even_and_number_as_asked():
     crowd = lovers(users=2, rows=25)
-    fold = _folds(crowd, 10)
+    fold = fold_rows(crowd, 10)
     for user in range(2):
         assert sorted(np.bincount(fold[crowd.row_user == user]).tolist()) == [2] * 5 + [3] * 5
-    assert _folds(lovers(users=2, rows=3), 10).tolist() == [0, 1, 2, 0, 1, 2]
-    assert len(_folds(Population.of([History("a")]), 10)) == 0
+    assert fold_rows(lovers(users=2, rows=3), 10).tolist() == [0, 1, 2, 0, 1, 2]
+    assert len(fold_rows(Population.of([History("a")]), 10)) == 0
 
 
 def test_rows_that_offer_the_same_options_share_a_fold_in_any_order():
@@ -170,7 +170,7 @@ def test_rows_that_offer_the_same_options_share_a_fold_in_any_order():
         shown = tuple(rng.permutation(offers[which]).tolist())
         rows.append(Feedback(f"u{number % 3}", as_conversation("Q"), shown, 0, f"{number}"))
     crowd = Population.of(rows)
-    fold, home = _folds(crowd, 10), {}
+    fold, home = fold_rows(crowd, 10), {}
     for row in range(crowd.n_rows):
         feedback = crowd.row(row)
         key = feedback.user, frozenset(feedback.responses)

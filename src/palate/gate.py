@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from palate.core import History, Method, Pairs, Personas, Population, Queries, Verdicts
 from palate.numerics.design import log_loss, mean_by
 
-__all__ = ["Gate", "Held", "differences", "hold_back"]
+__all__ = ["Gate", "Held", "differences", "fold_rows", "hold_back"]
 
 Floats = NDArray[np.floating[Any]]
 WEIGHTS = np.linspace(0.0, 1.0, 5)
@@ -51,7 +51,7 @@ def hold_back(method: Method, control: Method, population: Population, folds: in
     Rows of a user that offer the same options always share a fold, so that no answer is known before.
     Users with up to ``folds`` distinct rows are left one out; each fold is one batch over all users.
     """
-    fold = _folds(population, folds)
+    fold = fold_rows(population, folds)
     parts: list[tuple[Pairs, Floats, Floats]] = []
     for number in range(int(fold.max(initial=-1)) + 1):
         kept, held = population.take_rows(fold != number), population.pairs
@@ -186,7 +186,7 @@ def _fitted(method: Method) -> bool:
     return bool(getattr(method, "fitted_", False))
 
 
-def _folds(population: Population, folds: int) -> NDArray[np.int64]:
+def fold_rows(population: Population, folds: int) -> NDArray[np.int64]:
     """Return int64 [rows]: each row's fold; rows of a user that offer the same options share one."""
     if not population.n_rows:
         return np.zeros(0, np.int64)

@@ -1,6 +1,7 @@
 """A search for a better prompt: it finds what there is, says so where there is nothing, and pays once.
 
-A fake language model answers everywhere: its personas are better where the instruction names what matters.
+A fake language model answers everywhere. Where a search must find something, the fake writes what is of use
+only to an instruction that names length, in a world where nothing else matters.
 """
 
 import json
@@ -8,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +33,7 @@ from palate.feedback.world import World
 from palate.judge import Judge
 from palate.models.llm import caller
 from palate.models.llm.budget import Budget
-from palate.models.llm.engine import Forbidden
+from palate.models.llm.engine import Completion, Forbidden
 from palate.models.llm.session import language_models
 from palate.persona import gains, optimize
 from palate.persona.optimize import (
@@ -68,6 +70,27 @@ def run(people, how, lm="fake:world", **fields):
             return lines, end.value
 
 
+class Strict:
+    """The fake, but its personas are of use only where the instruction names length."""
+
+    def __init__(self, spec):
+        self.engine = make_engine(spec)
+
+    def complete(self, model, messages, request):
+        if request.program.name == "persona" and "length" not in messages[0].content:
+            return Completion("Prefers daring advice.")
+        return self.engine.complete(model, messages, request)
+
+
+def answered_by(patch, engine):
+    patch.setattr(caller, "make_engine", lambda spec, timeout, connections: engine(spec))
+
+
+@pytest.fixture
+def strict(monkeypatch):
+    answered_by(monkeypatch, Strict)
+
+
 @pytest.fixture(scope="module")
 def small():
     return world(80, targets=4)
@@ -87,7 +110,8 @@ def home(tmp_path, monkeypatch):
 def wide(tmp_path_factory):
     """A search that finds something: lines, outcome, counts, people and where the answers are kept."""
     people, kept = world(300, seed=1, targets=10), tmp_path_factory.mktemp("wide")
-    with language_models(folder=kept) as session:
+    with pytest.MonkeyPatch.context() as patch, language_models(folder=kept) as session:
+        answered_by(patch, Strict)
         lines, outcome = run(people, Optimisation(**WIDE, start=POOR))
         return lines, outcome, session.ledger.total, people, kept
 
@@ -99,7 +123,8 @@ def test_a_better_prompt_is_found_and_shown_on_users_that_had_no_say(wide):
     lines, outcome, _, _, _ = wide
     assert outcome.gained
     assert outcome.held_out
-    assert outcome.difference.low > 0.03
+    assert outcome.difference.low > 0.05
+    assert outcome.before.mean < 0.05
     assert outcome.difference.users == 15
     assert outcome.theta.instruction.startswith("Describe the user's view of risk. Look above all at")
     assert "length" in outcome.theta.instruction
@@ -147,21 +172,28 @@ def test_the_search_calls_what_the_method_calls(wide):
         judged = people.with_role("val")
         fitted.adapt_batch(judged.with_split("context"))
         (row,) = [r for r in session.ledger.table(by="program") if r["program"] == "persona"]
-        assert (row["requests"], row["paid"]) == (30, 15)  # those that chose it, again on the held-out users
+        assert (row["requests"], row["paid"]) == (30, 0)
         assert outcome.theta.demos
 
 
-def test_demonstrations_are_personas_that_gained(small, folder, monkeypatch):
+@pytest.fixture
+def watched(monkeypatch):
+    """The gains of the searches that a test runs."""
     made = []
 
     class Watched(gains.Gains):
-        def __post_init__(self):
+        def __init__(self, *parts):
+            super().__init__(*parts)
             made.append(self)
 
     monkeypatch.setattr(optimize, "Gains", Watched)
+    return made
+
+
+def test_demonstrations_are_personas_that_gained(small, folder, watched):
     with language_models(folder=folder):
         run(small, Optimisation(**SMALL, start=POOR))
-    (watched,) = made
+    (watched,) = watched
     gained = {w.persona for of_user in watched.worth.values() for w in of_user.values() if w.gain > 0}
     lost = {w.persona for of_user in watched.worth.values() for w in of_user.values() if w.gain <= 0}
     shown = {persona for _, demos in watched.worth for _, persona in demos}
@@ -170,14 +202,14 @@ def test_demonstrations_are_personas_that_gained(small, folder, monkeypatch):
     assert lost - gained  # there were personas to be left out
 
 
-def test_few_are_judged_at_first_where_many_choose(small, folder):
+def test_few_are_judged_at_first_where_many_choose(small, folder, strict):
     with language_models(folder=folder):
         _, outcome = run(small, Optimisation(**SMALL, start=POOR, minibatch=2, full_every=2))
     assert outcome.finished
     assert 1 < outcome.tried < 5
 
 
-def test_without_users_held_out_the_figures_are_called_too_good(small, folder):
+def test_without_users_held_out_the_figures_are_called_too_good(small, folder, strict):
     how = Optimisation(**SMALL, start=POOR, held_out=0.0)
     with language_models(folder=folder):
         lines, outcome = run(small, how)
@@ -201,7 +233,7 @@ def test_the_same_command_asks_nothing_twice(wide):
         again, same = run(people, Optimisation(**WIDE, start=POOR))
         assert session.ledger.total["paid"] == 0
     assert same.theta.words == outcome.theta.words
-    assert sorted(again) == sorted(lines)
+    assert again == lines
     most = int(lines[1].split("At most ")[1].split(" calls")[0].replace(",", ""))
     assert 0.3 * most < cost["paid"] <= most
 
@@ -212,9 +244,10 @@ def test_another_process_asks_nothing_twice(small, folder):
         assert session.ledger.total["paid"] > 100
     program = f"""
 import sys
+from pathlib import Path
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 import test_optimize as t
-with t.language_models(folder={str(folder)!r}) as session:
+with t.language_models(folder=Path({str(folder)!r})) as session:
     t.run(t.world(80, targets=4), t.Optimisation(**t.SMALL, start=t.POOR))
     print("paid", session.ledger.total["paid"])
 """
@@ -225,7 +258,7 @@ with t.language_models(folder={str(folder)!r}) as session:
     assert done.stdout == "paid 0\n", done.stderr
 
 
-def test_a_budget_that_runs_out_ends_cleanly_and_goes_on(small, folder, tmp_path):
+def test_a_budget_that_runs_out_ends_cleanly_and_goes_on(small, folder, tmp_path, strict):
     how = Optimisation(**SMALL, start=POOR)
     with language_models(folder=tmp_path / "whole") as session:
         _, whole = run(small, how)
@@ -249,7 +282,23 @@ def test_a_budget_that_runs_out_ends_cleanly_and_goes_on(small, folder, tmp_path
     tried = [early.tried for early, _ in ends]
     assert tried == sorted(tried)
     assert tried[0] == 0
-    assert any(early.best.words != POOR.words and early.difference is None for early, _ in ends)
+
+
+def test_a_budget_that_ends_before_the_test_keeps_the_start_unless_asked(small, folder, strict):
+    how = Optimisation(**SMALL, start=POOR)
+    with language_models(folder=folder / "whole") as session:
+        _, whole = run(small, how)
+        cost = session.ledger.total["paid"]
+    budget = Budget(calls=cost - 1)
+    with language_models(folder=folder / "early", budget=budget):
+        lines, early = run(small, how)
+        _, asked = run(small, replace(how, keep="best"))
+    assert not early.finished
+    assert early.difference is early.after is None
+    assert early.best.words == whole.best.words != POOR.words
+    assert early.theta.words == POOR.words
+    assert "not tested" in lines[-2]
+    assert asked.theta.words == early.best.words
 
 
 def test_every_call_names_a_temperature(small, folder, monkeypatch):
@@ -263,7 +312,7 @@ def test_every_call_names_a_temperature(small, folder, monkeypatch):
             seen.append(request)
             return self.engine.complete(model, messages, request)
 
-    monkeypatch.setattr(caller, "make_engine", lambda spec, timeout, connections: Watched(spec))
+    answered_by(monkeypatch, Watched)
     with language_models(folder=folder):
         run(small, Optimisation(**SMALL, start=POOR), judge_lm="fake:world?seed=1")
     by = {name: [r for r in seen if r.program.name == name] for name in {r.program.name for r in seen}}
@@ -278,7 +327,7 @@ def test_every_call_names_a_temperature(small, folder, monkeypatch):
 # ---- what goes wrong ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("knob", ["refuse=0.3", "malformed=0.15", "truncated=0.2"])
+@pytest.mark.parametrize("knob", ["refuse=0.3", "malformed=0.4"])
 def test_answers_that_fail_are_counted_and_end_nothing(small, folder, knob):
     with language_models(folder=folder) as session:
         lines, outcome = run(small, Optimisation(**SMALL, start=POOR), f"fake:world?{knob}")
@@ -289,7 +338,7 @@ def test_answers_that_fail_are_counted_and_end_nothing(small, folder, knob):
     assert bool(outcome.notes) == any("proposes instructions gave nothing" in line for line in lines)
 
 
-def test_a_proposal_that_failed_is_the_starting_instruction(small, folder, monkeypatch):
+def test_a_proposal_that_failed_is_the_starting_instruction(small, folder, monkeypatch, watched):
     class Refusing:
         def __init__(self, spec):
             self.engine = make_engine(spec)
@@ -298,12 +347,12 @@ def test_a_proposal_that_failed_is_the_starting_instruction(small, folder, monke
             said = self.engine.complete(model, messages, request)
             return said._replace(finish="refusal") if request.program.name == "optimize" else said
 
-    monkeypatch.setattr(caller, "make_engine", lambda spec, timeout, connections: Refusing(spec))
+    answered_by(monkeypatch, Refusing)
     with language_models(folder=folder):
         lines, outcome = run(small, Optimisation(**SMALL, start=POOR))
     assert outcome.finished
-    assert outcome.best.instruction == POOR.instruction  # demonstrations were still searched
-    assert outcome.tried > 1
+    assert {instruction for instruction, _ in watched[0].worth} == {POOR.instruction}
+    assert outcome.tried > 1  # demonstrations were still searched
     assert len(outcome.notes) >= SMALL["candidates"]
     assert sum("gave nothing" in line for line in lines) == 1
 
@@ -323,7 +372,7 @@ def test_a_key_that_is_refused_in_the_middle_is_raised(small, folder, monkeypatc
                 raise Forbidden("no credit")
             return self.engine.complete(model, messages, request)
 
-    monkeypatch.setattr(caller, "make_engine", lambda spec, timeout, connections: Refusing(spec))
+    answered_by(monkeypatch, Refusing)
     with language_models(folder=folder), pytest.raises(KeyRefused):
         run(small, Optimisation(**SMALL))
 
@@ -339,7 +388,10 @@ def test_nothing_is_printed_and_nothing_is_left(small, folder, capfd):
         assert not [t for t in threading.enumerate() if t.name == "palate-optimize"]
         run(small, Optimisation(**SMALL, start=POOR))
     assert (sys.stdout, sys.stderr) == streams
-    assert threading.active_count() <= before + 1
+    for _ in range(50):
+        if threading.active_count() > before:
+            time.sleep(0.1)
+    assert threading.active_count() <= before
     assert capfd.readouterr() == ("", "")
 
 
@@ -366,7 +418,7 @@ def test_what_is_missing_is_told(small, folder, monkeypatch):
 # ---- saving -------------------------------------------------------------------------------------------
 
 
-def test_what_is_kept_is_saved_under_its_name(small, folder, tmp_path):
+def test_what_is_kept_is_saved_under_its_name(small, folder, tmp_path, strict):
     with language_models(folder=folder):
         how = Optimisation(**SMALL, start=POOR, keep="best")
         lines = list(optimise_and_save(small, method(), how, "mine"))

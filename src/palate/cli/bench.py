@@ -1,5 +1,6 @@
 """palate bench, compare, report and methods: measure, and read what was measured."""
 
+import inspect
 import json
 import os
 import sys
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from palate.cli.asking import LM, Agreed, Budget, Concurrency, Context, Judge, Prices, agree, asking
+from palate.cli.asking import LM, Agreed, Judge, agree, asks
 from palate.cli.shared import Fields, Seed, Settings, app, pairs, read_settings
 from palate.core.errors import ConfigError
 
@@ -24,6 +25,7 @@ Protocols = Annotated[
 
 
 @app.command()
+@asks
 def bench(
     files: Annotated[list[str] | None, typer.Argument(help="FILEs; without any, the world.")] = None,
     methods: Annotated[str, typer.Option("--methods", "-m", help="Comma-separated; all by default.")] = "",
@@ -44,48 +46,47 @@ def bench(
     lm: LM = "",
     judge_lm: Judge = "",
     users: Annotated[int, typer.Option(help="Most test users; 0 keeps all.")] = 0,
-    curve: Annotated[
-        str, typer.Option(help="Past choices at which methods with --lm are measured: 1,2,4.")
-    ] = "",
-    budget: Budget = "",
-    concurrency: Concurrency = 16,
-    price: Prices = None,
-    context: Context = 0,
-    yes: Agreed = False,
+    curve: Annotated[str, typer.Option(help="Past choices at which --lm methods are measured: 1,2,4.")] = "",
+    transfer: Annotated[str, typer.Option(help="Models that write for each other to judge: A,B.")] = "",
     config: Annotated[Path | None, typer.Option(help="run.yaml of an earlier run.")] = None,
+    yes: Agreed = False,
     dry: Annotated[bool, typer.Option("--dry-run", help="Print the estimate and stop.")] = False,
 ) -> None:
     """Fit, adapt and score methods on people they have never seen; write report.json and report.html."""
+    given = dict(locals())
+    for name in ("out", "config", "yes", "dry"):
+        given.pop(name)
+    _bench(_study(given, config), out, dry, yes)
+
+
+def _study(given: dict[str, Any], config: Path | None) -> "Study":
+    """Return the settings of a run: a file's, or what the options say; both at once are refused."""
     from palate.evaluate.study import Study, load_study
 
-    if config:
-        said = (files, methods, encoder, settings, field, protocol, select, select_seconds, seed, jobs)
-        told = (seeds != 1, suite != "palate", world != "default", min_gap != 1.0, cap != 100, users, curve)
-        study = load_study(_alone(config, any(said + told)))
-    else:
-        chosen = read_settings(settings or [])
-        study = Study(
-            data=tuple(files or ()),
-            world={} if files else {"preset": world, **chosen.get("world", {})},
-            methods=_methods(methods, chosen),
-            encoders=tuple(encoder or ("lexical",)),
-            seed=seed,
-            seeds=seeds,
-            protocols=tuple(protocol or ("new-users",)),
-            suite=suite,
-            select=select,
-            select_seconds=select_seconds,
-            jobs=jobs or os.cpu_count() or 1,
-            fields=pairs(field or [], "--field"),
-            min_gap=min_gap,
-            cap=cap,
-            lm=lm,
-            judge_lm=judge_lm,
-            users=users or None,
-            curve=_numbers(curve),
-        )
-    with asking(budget, concurrency, price, context):
-        _bench(study, out, dry, yes, budget)
+    if config is not None:
+        usual = {name: p.default for name, p in inspect.signature(bench).parameters.items()}
+        said = sorted(name for name, value in given.items() if value != usual[name] and name != "lm")
+        if said:
+            raise ConfigError(
+                f"--config {config} already says what to run, and so does --{said[0].replace('_', '-')}: "
+                "change the file, or leave one of them out"
+            )
+        return load_study(config)
+    files, chosen = given.pop("files"), read_settings(given.pop("settings") or [])
+    world, listed, jobs = given.pop("world"), given.pop("methods"), given.pop("jobs")
+    return Study(
+        data=tuple(files or ()),
+        world={} if files else {"preset": world, **chosen.get("world", {})},
+        methods=_methods(listed, chosen),
+        encoders=tuple(given.pop("encoder") or ("lexical",)),
+        protocols=tuple(given.pop("protocol") or ("new-users",)),
+        fields=pairs(given.pop("field") or [], "--field"),
+        jobs=jobs or os.cpu_count() or 1,
+        users=given.pop("users") or None,
+        curve=_numbers(given.pop("curve")),
+        transfer=tuple(spec.strip() for spec in given.pop("transfer").split(",") if spec.strip()),
+        **given,
+    )
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -96,20 +97,13 @@ def _numbers(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--curve {text}: expected numbers such as 1,2,4,8") from error
 
 
-def _alone(config: Path, said: bool) -> Path:
-    """Return the file of settings, refusing options that it would contradict."""
-    if said:
-        raise ConfigError(f"--config {config} already says what to run: change the file, or leave it out")
-    return config
-
-
 def _methods(listed: str, chosen: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the listed methods, and those that a field was set of, with their fields."""
     names = [name.strip() for name in listed.split(",") if name.strip()]
     return {name: chosen.get(name, {}) for name in dict.fromkeys([*names, *chosen]) if name != "world"}
 
 
-def _bench(study: "Study", out: Path, dry: bool, agreed: bool, budget: str) -> None:
+def _bench(study: "Study", out: Path, dry: bool, agreed: bool) -> None:
     """Read, estimate, run, and print what came of it."""
     from palate.evaluate.page import headline
     from palate.evaluate.page_tried import tell as tell_tried
@@ -123,7 +117,7 @@ def _bench(study: "Study", out: Path, dry: bool, agreed: bool, budget: str) -> N
         console.print(line, highlight=False, markup=False)
     if dry:
         return
-    agree(expected.told, expected.paid, agreed, budget)
+    agree(expected.told, expected.paid, agreed)
     with progress_bar() as tell:
         done = prepared.run(out, tell)
     for table in leaderboard(done.report):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from palate.cli.asking import Agreed, Budget, Concurrency, Prices, agree, asking
+from palate.cli.asking import Agreed, agree, asks
 from palate.cli.shared import Fields, File, Seed, Settings, data, pairs, read_settings
 
 __all__ = ["check", "curate", "describe", "write_world"]
@@ -73,6 +73,7 @@ def write_world(
 
 
 @data.command()
+@asks
 def curate(
     file: File,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the curated set.")],
@@ -85,9 +86,6 @@ def curate(
     form: Annotated[str, typer.Option("--format", help="jsonl or parquet.")] = "jsonl",
     seed: Seed = 0,
     field: Fields = None,
-    budget: Budget = "",
-    concurrency: Concurrency = 16,
-    price: Prices = None,
     yes: Agreed = False,
 ) -> None:
     """Make a data set like PersonalRewardBench: users, matters of taste, and no consensus."""
@@ -97,16 +95,15 @@ def curate(
     from palate.terminal import console, pairs_table, progress_bar
 
     fields, heard = pairs(field or [], "--field"), judges or []
-    with asking(budget, concurrency, price):
-        told = plan(file, heard, filter_lm, min_pairs, min_gap, seed, fields=fields)
-        for line in told.lines():
-            console.print(line, highlight=False, markup=False)
-        paid = sum(step.calls for step in told.asked if not is_fake(step.lm))
-        agree(" ".join(told.lines()), paid, yes, budget)
-        with progress_bar() as tell:
-            summary = make(
-                file, out, heard, filter_lm, min_pairs, min_gap, seed, tell, fields=fields, format=form
-            )
+    told = plan(file, heard, filter_lm, min_pairs, min_gap, seed, fields=fields)
+    for line in told.lines():
+        console.print(line, highlight=False, markup=False)
+    paid = sum(step.calls for step in told.asked if not is_fake(step.lm))
+    agree(" ".join(told.lines()), paid, yes)
+    with progress_bar() as tell:
+        summary = make(
+            file, out, heard, filter_lm, min_pairs, min_gap, seed, tell, fields=fields, format=form
+        )
     console.print(str(summary), highlight=False, markup=False)
     console.print(pairs_table("", summary.lines()))
     print(out)

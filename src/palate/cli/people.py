@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from palate.cli.asking import LM, Budget, Concurrency, Context, Judge, Prices, asking
+from palate.cli.asking import LM, Judge, asks
 from palate.cli.shared import Encoder, Fields, File, Seed, Settings, app, pairs, read_settings, write_out
 
 __all__ = ["adapt", "explain", "fit", "rank"]
@@ -15,6 +15,7 @@ Model = Annotated[Path, typer.Argument(help="Folder that `palate fit` wrote.")]
 
 
 @app.command()
+@asks
 def fit(
     file: File,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.")],
@@ -26,16 +27,12 @@ def fit(
     gate: Annotated[bool, typer.Option(help="Apply personas only as far as they prove right.")] = True,
     lm: LM = "",
     judge_lm: Judge = "",
-    budget: Budget = "",
-    concurrency: Concurrency = 16,
-    price: Prices = None,
-    context: Context = 0,
 ) -> None:
     """Learn from feedback and save a model (with the words of `style` beside it)."""
     from palate.terminal import progress_bar
     from palate.workshop import fit_model
 
-    with asking(budget, concurrency, price, context), progress_bar() as tell:
+    with progress_bar() as tell:
         tell(f"learning {method}", 0, 0)
         model = fit_model(
             file,
@@ -53,25 +50,22 @@ def fit(
 
 
 @app.command()
+@asks
 def adapt(
     model: Model,
     file: File,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File; default stdout.")] = None,
     field: Fields = None,
-    budget: Budget = "",
-    concurrency: Concurrency = 16,
-    price: Prices = None,
-    context: Context = 0,
 ) -> None:
     """Turn users' feedback into personas, one JSON object a line."""
     from palate.workshop import Workshop
 
-    with asking(budget, concurrency, price, context):
-        personas = Workshop.load(model).personas(file, pairs(field or [], "--field"))
-        write_out((json.dumps(p.to_json(), ensure_ascii=False) for p in personas), out)
+    personas = Workshop.load(model).personas(file, pairs(field or [], "--field"))
+    write_out((json.dumps(p.to_json(), ensure_ascii=False) for p in personas), out)
 
 
 @app.command()
+@asks
 def rank(
     model: Model,
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="The conversation so far.")],
@@ -79,36 +73,32 @@ def rank(
     user: Annotated[str, typer.Option("--user", "-u", help="Whose; the average user by default.")] = "",
     personas: Annotated[Path | None, typer.Option(help="File that `palate adapt` wrote.")] = None,
     history: Annotated[str | None, typer.Option(help="Or feedback, to adapt the user from.")] = None,
-    budget: Budget = "",
 ) -> None:
     """Put answers in the order in which this user would prefer them."""
     from palate.terminal import console
     from palate.workshop import Workshop
 
-    with asking(budget):
-        shop = Workshop.load(model)
-        persona = shop.persona_of(user, personas, history)
-        for place, (text, probability) in enumerate(shop.rank(persona, prompt, response), 1):
-            console.print(f"{place}. {probability:6.1%}  {text}", highlight=False, markup=False)
+    shop = Workshop.load(model)
+    persona = shop.persona_of(user, personas, history)
+    for place, (text, probability) in enumerate(shop.rank(persona, prompt, response), 1):
+        console.print(f"{place}. {probability:6.1%}  {text}", highlight=False, markup=False)
 
 
 @app.command()
+@asks
 def explain(
     model: Model,
     history: Annotated[str, typer.Argument(help="Feedback that holds the user's choices.")],
     user: Annotated[str, typer.Option("--user", "-u")],
     personas: Annotated[Path | None, typer.Option(help="A persona that `palate adapt` wrote.")] = None,
     field: Fields = None,
-    budget: Budget = "",
-    concurrency: Concurrency = 16,
 ) -> None:
     """Say what is believed about a user, on which choices it rests, and whether it holds."""
     from palate.cli.told import explanation_view
     from palate.terminal import console
     from palate.workshop import Workshop
 
-    with asking(budget, concurrency, silent=True):
-        shop = Workshop.load(model)
-        persona = None if personas is None else shop.persona_of(user, personas, None)
-        told = shop.explain(user, history, pairs(field or [], "--field"), persona)
+    shop = Workshop.load(model)
+    persona = None if personas is None else shop.persona_of(user, personas, None)
+    told = shop.explain(user, history, pairs(field or [], "--field"), persona)
     console.print(explanation_view(told), highlight=False)

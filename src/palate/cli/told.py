@@ -47,7 +47,7 @@ def _parts(told: "Explanation") -> Iterator[RenderableType]:
             yield from _statement("·", statement)
     if told.examples:
         yield _heading("Past choices shown beside it")
-        yield from (Padding(Text(str(quote), "dim"), (0, 0, 0, 4)) for quote in told.examples)
+        yield from (Padding(Text(line, "dim"), (0, 0, 0, 4)) for line in told.shown)
     yield _heading("Does it hold?")
     yield Text(told.tested)
     if told.applied:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from palate.cli.asking import LM, Agreed, Budget, Concurrency, Context, Judge, Prices, agree, asking
+from palate.cli.asking import LM, Agreed, Judge, agree, asks
 from palate.cli.shared import Fields, File, Seed, app, pairs
 from palate.core.errors import ConfigError
 
@@ -79,6 +79,7 @@ def export(
 
 
 @app.command()
+@asks
 def optimize(
     file: File,
     out: Annotated[str, typer.Option("--out", "-o", help="Name or path under which the prompt is saved.")],
@@ -94,10 +95,6 @@ def optimize(
     keep: Annotated[str, typer.Option(help="gained: only a shown gain; best: the best found.")] = "gained",
     seed: Seed = 0,
     field: Fields = None,
-    budget: Budget = "",
-    concurrency: Concurrency = 16,
-    price: Prices = None,
-    context: Context = 0,
 ) -> None:
     """Search for a better prompt for writing personas (MIPROv2), and test it on users that had no say."""
     from palate.catalogue import build
@@ -114,14 +111,14 @@ def optimize(
         keep=keep,  # type: ignore[arg-type] # checked by the search, with the names it knows
         seed=seed,
     )
-    with asking(budget, concurrency, price, context):
-        people = split_new_users(read(file, fields=pairs(field or [], "--field")).population, seed)
-        method = build("synthesizeme", lm=lm, judge_lm=judge_lm, seed=seed)
-        for line in optimise_and_save(people, method, how, out):  # type: ignore[arg-type]
-            console.print(line, highlight=False, markup=False)
+    people = split_new_users(read(file, fields=pairs(field or [], "--field")).population, seed)
+    method = build("synthesizeme", lm=lm, judge_lm=judge_lm, seed=seed)
+    for line in optimise_and_save(people, method, how, out):  # type: ignore[arg-type]
+        console.print(line, highlight=False, markup=False)
 
 
 @app.command()
+@asks
 def judge(
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="The conversation so far.")],
     response: Annotated[list[str], typer.Option("--response", "-r", help="An answer; give two.")],
@@ -129,7 +126,6 @@ def judge(
         str, typer.Option("--persona", help="A persona in words; none asks for people's taste.")
     ] = "",
     lm: LM = "",
-    budget: Budget = "",
 ) -> None:
     """Ask a model which of two answers a person would prefer: both orders, with its reasons."""
     from palate.core import as_conversation
@@ -141,11 +137,10 @@ def judge(
     if len(response) != 2:
         raise ConfigError(f"{len(response)} responses given; a judge compares two")
     pair = Comparison(as_conversation(prompt), (response[0], response[1]), words or None)
-    with asking(budget):
-        client = connect(lm)
-        if client.fake:
-            console.print(f"{client.spec} is a fake: no language model was asked.", highlight=False)
-        (found,) = next(iter(client.run([Task(Judge().compare([pair]), method="judge")])))
+    client = connect(lm)
+    if client.fake:
+        console.print(f"{client.spec} is a fake: no language model was asked.", highlight=False)
+    (found,) = next(iter(client.run([Task(Judge().compare([pair]), method="judge")])))
     for number, opinion in enumerate(found.opinions):
         order = "as given" if number == 0 else "exchanged"
         said = opinion.fault.message if opinion.fault else f"{opinion.log_odds:+.2f}  {opinion.reason}"
@@ -217,6 +212,7 @@ def _whole(call: "Call") -> None:
 
 
 @app.command()
+@asks
 def attack(
     file: File,
     lm: LM = "",
@@ -224,9 +220,6 @@ def attack(
     quick: Annotated[bool, typer.Option("--quick", help="The judge answers without reasoning.")] = False,
     seed: Seed = 0,
     field: Fields = None,
-    budget: Budget = "",
-    concurrency: Concurrency = 16,
-    price: Prices = None,
     yes: Agreed = False,
 ) -> None:
     """Try to steer the judge by words in answers, personas and examples, and say how often it works."""
@@ -238,9 +231,8 @@ def attack(
     from palate.terminal import attack_table, console
 
     people = read(file, fields=pairs(field or [], "--field")).population
-    with asking(budget, concurrency, price):
-        client, asked = connect(lm), comparisons_of(people, most, seed)
-        calls = 2 * len(asked) * (1 + len(ATTACKS))
-        agree(f"{calls:,} calls of {client.spec}.", 0 if client.fake else calls, yes, budget)
-        found = list(try_out(client, Judge(reason=not quick), asked))
-        console.print(attack_table(found, client.spec, fake=client.fake))
+    client, asked = connect(lm), comparisons_of(people, most, seed)
+    calls = 2 * len(asked) * (1 + len(ATTACKS))
+    agree(f"{calls:,} calls of {client.spec}.", 0 if client.fake else calls, yes)
+    found = list(try_out(client, Judge(reason=not quick), asked))
+    console.print(attack_table(found, client.spec, fake=client.fake))

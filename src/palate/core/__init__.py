@@ -2,16 +2,21 @@
 
 from palate.core.builder import PopulationBuilder
 from palate.core.errors import (
+    BudgetSpent,
     ConfigError,
     DataError,
     EncoderError,
+    EndpointDown,
     FitDiverged,
+    KeyRefused,
     MethodError,
     MissingExtra,
+    ModelError,
     NotFitted,
     PalateError,
     PersonaMismatch,
     StorageError,
+    UnknownModel,
 )
 from palate.core.feedback import Conversation, Feedback, History, Turn, as_conversation
 from palate.core.job import Job, current_job, job
@@ -23,6 +28,7 @@ from palate.core.query import Queries, Query
 __all__ = [
     "ROLES",
     "SPLITS",
+    "BudgetSpent",
     "Claim",
     "ConfigError",
     "Conversation",
@@ -30,14 +36,17 @@ __all__ = [
     "DataError",
     "Describes",
     "EncoderError",
+    "EndpointDown",
     "Feedback",
     "FitDiverged",
     "Generates",
     "History",
     "Job",
+    "KeyRefused",
     "Method",
     "MethodError",
     "MissingExtra",
+    "ModelError",
     "NotFitted",
     "Pairs",
     "PalateError",
@@ -52,6 +61,7 @@ __all__ = [
     "StorageError",
     "Turn",
     "Uncertain",
+    "UnknownModel",
     "Updates",
     "Verdict",
     "Verdicts",

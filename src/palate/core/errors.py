@@ -10,21 +10,31 @@
     |   +-- PersonaMismatch  a persona that another model made
     |   +-- FitDiverged    learning produced numbers that are not finite
     +-- StorageError       a file or folder could not be read or written     (exit code 6)
+    +-- ModelError         a language model could not be asked               (exit code 7)
+        +-- KeyRefused     the key is missing, wrong, or without credit
+        +-- UnknownModel   no such model, or none of that name there
+        +-- EndpointDown   nothing answers, or not for much too long
+        +-- BudgetSpent    the agreed calls, tokens or money are spent
 
 Every message says the value seen, what was expected, and what mends it.
 """
 
 __all__ = [
+    "BudgetSpent",
     "ConfigError",
     "DataError",
     "EncoderError",
+    "EndpointDown",
     "FitDiverged",
+    "KeyRefused",
     "MethodError",
     "MissingExtra",
+    "ModelError",
     "NotFitted",
     "PalateError",
     "PersonaMismatch",
     "StorageError",
+    "UnknownModel",
 ]
 
 
@@ -88,3 +98,28 @@ class StorageError(PalateError):
     """A file or folder that could not be read or written."""
 
     exit_code = 6
+
+
+class ModelError(PalateError):
+    """A language model that could not be asked.
+
+    Answers that came before it are kept: the same command goes on from them.
+    """
+
+    exit_code = 7
+
+
+class KeyRefused(ModelError):
+    """The endpoint wants a key, or refused the one it was shown."""
+
+
+class UnknownModel(ModelError):
+    """A model that the endpoint or the library does not know."""
+
+
+class EndpointDown(ModelError):
+    """Calls keep failing, whatever is asked."""
+
+
+class BudgetSpent(ModelError):
+    """The calls, tokens or money that were agreed to are spent."""

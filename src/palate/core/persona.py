@@ -29,6 +29,7 @@ class Claim:
         contradicts: Ids of the choices that speak against it.
         lost: Accuracy on held-out choices that is lost without it, or None where that was not tested.
         kept: Whether it stands in the persona; False where the choices do not support it.
+        unread: Number of choices of which nobody could say whether they agree.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Claim:
     contradicts: tuple[str, ...] = ()
     lost: float | None = None
     kept: bool = True
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

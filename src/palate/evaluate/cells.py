@@ -130,10 +130,11 @@ def fit(cell: Cell) -> Fitted:
     return Fitted(method, time.perf_counter() - started, peak.mib, _calls(method, before))
 
 
-def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
+def run(cell: Cell, fitted: Fitted, control: Method, probes: bool = True) -> Outcome:
     """Adapt and score a fitted method; the gate compares it with ``control``, the fitted pooled model.
 
-    A method with a baseline of its own, as the judge without a persona, is gated by that.
+    A method with a baseline of its own, as the judge without a persona, is gated by that. Without
+    ``probes`` the facets ask nothing.
     """
     task, method, costs = cell.task, fitted.method, {"fit": fitted.seconds}
     ledger = current_session().ledger.snapshot()
@@ -157,7 +158,7 @@ def run(cell: Cell, fitted: Fitted, control: Method) -> Outcome:
     curve = {k: _difference(method, method.adapt_batch(part), task) for k, part in _contexts(cell, method)}
     asked, ledger = _calls(method, ledger), current_session().ledger.snapshot()
     costs |= {key: asked[key] + fitted.calls.get(key, 0.0) for key in asked}
-    extra, faults = facets.probe_all(method, personas, task, cell.encoder)
+    extra, faults = facets.probe_all(method, personas, task, cell.encoder) if probes else ({}, {})
     if method.uses_lm:  # the facets' own questions are told apart from the method's
         costs["lm_facets"] = float(current_session().ledger.since(ledger).total["requests"])
     return Outcome(applied, gated, weight, curve, costs, before, extra, faults)

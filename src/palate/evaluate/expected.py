@@ -1,8 +1,9 @@
 """What a run will ask of language models, told before it is run, by rehearsing it on a few users.
 
 Nothing is sent: the code that will run is run on a few users of each role, every call answered at once by
-its program's example, and the calls that were made are counted and scaled to all users. Calls whose answers
-are kept already cost nothing, and are told apart. Real answers lead to other calls than examples do (a race
+its program's example, and the calls that were made are counted and scaled to all users. What the facets ask
+is bounded, and scaled no further than their bounds. Calls whose answers are kept already cost nothing, and
+are told apart. Real answers lead to other calls than examples do (a race
 may be decided sooner, an answer may have to be asked for again), so figures are expectations, not promises;
 a budget is a promise.
 """
@@ -15,6 +16,7 @@ import numpy as np
 from palate.catalogue import build
 from palate.evaluate.bench import Bench
 from palate.evaluate.cells import Cell, Fitted, Shelf, run
+from palate.evaluate.facets import probe_all
 from palate.evaluate.protocol import Task, new_users
 from palate.models.llm.session import current_session
 
@@ -22,6 +24,8 @@ __all__ = ["Expected", "Line", "expect"]
 
 SAMPLE = (7, 2, 8)
 """Users of the roles train, val and test that are rehearsed."""
+FACETS = 6.0
+"""What the facets ask of the few is scaled by no more: they ask about a hundred pairs or so at most."""
 LATENCY = 1.5
 """Seconds a call, where nothing is known of the model."""
 
@@ -100,19 +104,23 @@ def _rehearse(cell: Cell) -> Line:
     few, factor = _few(cell.task)
     small, control = replace(cell, task=few), build("random").fit(few.fit_on)
     with session.rehearsal() as plan:
-        run(small, Fitted(small.build().fit(few.fit_on), 0.0), control)
-    lm = str(cell.common.get("lm") or cell.fields.get("lm") or small.build().config["lm"])
-    calls, asked = plan.calls * factor, max(1, plan.calls + plan.kept)
-    money = plan.money()
+        fitted = small.build().fit(few.fit_on)
+        run(small, Fitted(fitted, 0.0), control, probes=False)
+        personas = fitted.adapt_batch(few.context)
+    with session.rehearsal() as looks:
+        probe_all(fitted, personas, few, cell.encoder)
+    parts = ((plan, factor), (looks, min(factor, FACETS)))
+    money = [p.money() for p, _ in parts]
+    calls, kept = sum(p.calls for p, _ in parts), sum(p.kept for p, _ in parts)
     return Line(
         " · ".join([cell.task.name, cell.method]),
-        lm,
-        round(calls),
-        plan.kept / asked,
-        round(plan.tokens_in * factor),
-        round(plan.tokens_out * factor),
-        None if money is None else money * factor,
-        plan.seconds(LATENCY, session.settings.concurrency) * factor,
+        str(cell.fields.get("lm") or small.build().config["lm"]),
+        round(sum(p.calls * by for p, by in parts)),
+        kept / max(1, calls + kept),
+        round(sum(p.tokens_in * by for p, by in parts)),
+        round(sum(p.tokens_out * by for p, by in parts)),
+        sum(m * by for m, (_, by) in zip(money, parts, strict=True) if m) if None not in money else None,
+        sum(p.seconds(LATENCY, session.settings.concurrency) * by for p, by in parts),
     )
 
 

@@ -86,11 +86,14 @@ def test_tasks_are_taken_as_they_are_needed(engine, session):
 
 
 def test_a_slow_user_does_not_let_results_pile_up(engine, session):
-    free, begun = threading.Event(), []
+    begun = []
 
     def does(text, request, number):
+        until = time.monotonic() + 10
+        while text == "0" and len(begun) < 60 and time.monotonic() < until:
+            time.sleep(0.01)
         if text == "0":
-            free.wait(10)
+            time.sleep(0.3)  # time for others to go too far, if they could
         return text
 
     def tasks():
@@ -99,10 +102,9 @@ def test_a_slow_user_does_not_let_results_pile_up(engine, session):
             yield Task(asking(str(i)))
 
     engine.does = does
-    threading.Timer(0.5, free.set).start()
     results = connect("fake:a").run(tasks())
     assert next(results)[0].text == "0"
-    assert 20 < len(begun) <= 4 * 16 + 2 * 4 + 2  # others went on, but not without a bound
+    assert 60 <= len(begun) <= 4 * 16 + 2 * 4 + 2  # others went on, but not without a bound
     assert len(list(results)) == 499
 
 
@@ -240,19 +242,20 @@ def test_a_request_may_name_another_model(engines, session):
     assert {call.model for call in session.store.calls()} == {"fake:a", "fake:b"}
 
 
-def test_a_paused_model_does_not_hold_up_another(engines, session):
-    engines["fake:a"] = Order(latency=0.4)
+def test_a_slow_model_does_not_hold_up_another(engines, session):
+    done, free = [], threading.Event()
+    engines["fake:a"] = Order(lambda text, request, number: str(free.wait(10)))
     engines["fake:b"] = Order()
-    done = []
 
     def follow(i):
         yield [say(str(i), lm="fake:b")]
-        done.append((i, time.monotonic()))
+        done.append(i)
+        if len(done) == 20:
+            free.set()
 
-    began = time.monotonic()
     slow = [Task(asking(f"slow {i}")) for i in range(4)]
-    list(connect("fake:a").run(slow + [Task(follow(i)) for i in range(20)]))
-    assert max(at for _, at in done) - began < 0.35
+    found = list(connect("fake:a").run(slow + [Task(follow(i)) for i in range(20)]))
+    assert [answers[0].text for answers in found[:4]] == ["True"] * 4
 
 
 # ---- answers ------------------------------------------------------------------------------------------
@@ -421,17 +424,26 @@ def interrupt():
 
 
 def test_ctrl_c_awaits_what_is_on_its_way_and_sends_no_more(engine, session, interrupt):
-    engine.latency = 0.3
+    pressed = threading.Event()
+
+    def press(text, request, number):
+        if number == 4:  # all workers are at it
+            os.kill(os.getpid(), signal.SIGINT)
+            pressed.set()
+        pressed.wait(10)
+        time.sleep(0.5)
+        return text
 
     def tasks():
         for i in range(100):
             yield Task(asking(str(i)))
 
-    with interrupt(0.15), pytest.raises(KeyboardInterrupt):
+    engine.does = press
+    with interrupt(), pytest.raises(KeyboardInterrupt):
         list(connect("fake:a").run(tasks()))
     assert len(engine.seen) == 4
     assert len(list(session.store.calls())) == 4
-    engine.latency = 0.0
+    engine.does = lambda text, request, number: text
     assert len(list(connect("fake:a").run(tasks()))) == 100
     assert len(engine.seen) == 100
 
@@ -441,7 +453,7 @@ def test_a_second_ctrl_c_quits_at_once(engine, session, interrupt):
     began = time.monotonic()
     with interrupt(0.1, 0.3), pytest.raises(KeyboardInterrupt):
         list(connect("fake:a").run([Task(asking("x"))]))
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.5
 
 
 def test_interrupts_at_any_moment_leave_nothing_hanging(engine, session, interrupt):

@@ -33,11 +33,12 @@ def probe(method: Method, personas: Personas, task: Task) -> dict[str, Floats]:
     """Return ``last_k`` float64 [targets] for every window shorter than the longest past.
 
     Args:
-        method: The fitted method; a control is not asked.
+        method: The fitted method; a control is not asked, nor is a method that asks a language model: each
+            window would cost as much as writing about everybody again.
         personas: Not needed.
         task: Test users with their context in time order.
     """
-    if not method.personal:
+    if not method.personal or method.uses_lm:
         return {}
     context = task.context
     counts = np.diff(context.offsets)
