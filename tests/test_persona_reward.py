@@ -246,6 +246,9 @@ def test_it_is_saved_with_its_writer_and_gated(task, tmp_path):
 
 def test_fields_reach_the_writer_and_wrong_ones_are_refused(task):
     assert model(task, writing={"noise": True})._writer.noise
+    assert model(task, writing=(("noise", True),))._writer.noise
+    plain, told = (build("rm-persona", {"writing": w})._new_writer() for w in ({}, {"variant": "both"}))
+    assert (plain.variant, plain.calibrate, told.variant) == ("personas", 0, "both")
     with pytest.raises(ConfigError, match="teller has no field"):
         model(task, writing={"mood": 3})
     with pytest.raises(ConfigError, match="writer='mute', which puts nobody into words"):

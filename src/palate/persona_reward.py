@@ -56,6 +56,8 @@ Texts = Sequence[str | None]
 Head = tuple[Floats, Floats]
 RIDGES = (30.0, 10.0, 3.0, 1.0, 0.3, 0.1)
 STEPS = 150
+TEXT_ALONE = {"synthesizeme": {"variant": "personas"}}
+"""Fields by which a writer leaves out what the head does not read: demonstrations."""
 
 
 class _Told(NamedTuple):
@@ -201,7 +203,8 @@ class PersonaReward(Method):
         from palate.catalogue import build
 
         common = {"lm": self.lm, "judge_lm": self.judge_lm, "seed": self.seed, "encoder": self.encoder}
-        return build(self.writer, dict(self.writing), calibrate=0, **common)
+        fields = {**TEXT_ALONE.get(self.writer, {}), **dict(self.writing)}
+        return build(self.writer, fields, calibrate=0, **common)
 
     def _written(self, people: Population) -> _Told:
         """Return what the writer says of some users; nothing of one who is not known at all.

@@ -12,6 +12,7 @@ from palate.judge import Verdict
 from palate.models.llm.session import language_models
 from palate.models.llm.wire import Fault, Reply
 from palate.persona.default import Default
+from palate.persona.protected import left_out
 from palate.persona.synthesizeme import SynthesizeMe
 from palate.persona.theta import STARTING, Theta, save_theta
 
@@ -259,6 +260,17 @@ def test_a_persona_that_could_not_be_written_leaves_the_demonstrations(fitted):
     assert written.text is None
     assert len(written.examples) == 7
     assert set(rounds[3]) == set(rounds[0])  # no call is made twice: the client shares them
+
+
+def test_statements_that_name_protected_attributes_are_left_out_and_that_is_told(fitted):
+    def write(request):
+        return Reply("", ("Prefers short answers.", "Prefers what suits the user, who is a Muslim woman."))
+
+    written, rounds = drive(fitted(), user(10), write=write)
+    assert written.text == "Prefers short answers."
+    assert tags(rounds[3][0], "persona") == ["Prefers short answers."]
+    assert left_out(written.claims) == {"religion": 1, "sex": 1}
+    assert "Muslim" in drive(fitted(screen=False), user(10), write=write)[0].text
 
 
 def test_failed_calls_are_no_choices_and_no_ties(fitted):

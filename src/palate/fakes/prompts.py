@@ -91,17 +91,19 @@ def read_messages(messages: Sequence[Message], blind: Sequence[str] = ()) -> See
 def read_choice(text: str) -> PastChoice:
     """Read a choice from text with the labels ``Conversation``, ``Chosen``, ``Rejected`` and ``Why``.
 
+    Text without a label is taken for reasoning.
+
     >>> read_choice("Conversation: Hi\\nChosen: Yo.\\nRejected: Good day.\\nWhy: It is short.").why
     'It is short.'
     """
     found = list(_LABEL.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)]
+    if not found:
+        return PastChoice("", "", (), text)
+    ends = [*(match.start() for match in found[1:]), len(text)]
     parts: dict[str, list[str]] = {}
     for match, end in zip(found, ends, strict=True):
         parts.setdefault(match.group(1), []).append(text[match.end() : end].strip())
     why = " ".join(words for label in _WHY for words in parts.get(label, ()))
-    if not found:
-        why = text
     chosen, rejected = parts.get("Chosen", []), parts.get("Rejected", [])
     if not chosen and "First" in parts and "Second" in parts:
         first = not parts.get("Answer", ["First"])[-1].lower().startswith("second")

@@ -36,6 +36,7 @@ __all__ = ["Server", "main"]
 
 _MODELS = ("fake-world", "fake-world-small")
 _LONGEST = 512  # tokens of an answer, where the call does not say
+_MOST_CHOICES = 128
 _FINISH = {"refusal": "content_filter"}
 
 
@@ -179,7 +180,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         try:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            length = self.headers.get("Content-Length") or "0"
+            body = self.rfile.read(int(length)) if length.isdecimal() else b""
             self._check_key()
             if self.path != "/v1/chat/completions":
                 raise _Wrong(404, "not_found", f"there is no {self.path} here")
@@ -258,6 +260,8 @@ def _read_call(body: bytes, models: Sequence[str]) -> _Call:
             longest=int(sent.get("max_completion_tokens") or sent.get("max_tokens") or _LONGEST),
         )
         choices = int(sent.get("n") or 1)
+        if not (1 <= choices <= _MOST_CHOICES and 0 <= settings.temperature <= 2 and settings.longest > 0):
+            raise ValueError("n, temperature or max_tokens is out of range")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Wrong(400, "invalid_body", f"the body is no call for chat completions: {error!r}") from error
     if sent.get("stream"):

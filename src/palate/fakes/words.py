@@ -112,7 +112,7 @@ _MARKS = (
     ),
     ("like", rf"(?:{_LIKE})s?"),
     ("only", r"not only|no longer than"),
-    ("turn", r"not|no|without|rather than|over|instead of|less|fewer|than|never|nor"),
+    ("turn", r"not|no|nothing|without|rather than|over|instead of|less|fewer|than|never|nor"),
     ("too", r"too|overly|excessively"),
     ("but", r"but|while|whereas|though"),
     ("stop", r"[,:]|and|with"),

@@ -21,7 +21,8 @@ persona's call failed there is none, and step 3 goes on without. A choice among 
 pairs, the chosen answer against each other one, all on the same side of the split.
 
 Source: "SynthesizeMe!", 3.2, 5.2 and appendix B. Departs: T holds at most 70 % by time; step 1 does not weigh
-sets without reasoning, which no persona could rest on; what ``bootstrap`` departs in; statements, one a line.
+sets without reasoning, which no persona could rest on; statements stand one a line, and none that names a
+protected attribute (:mod:`palate.persona.protected`); what :mod:`palate.persona.bootstrap` departs in.
 """
 
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ from palate.persona.bootstrap import (
     split,
     with_reasons,
 )
+from palate.persona.protected import Cleaned, clean, told
 from palate.persona.theta import Theta, load_theta
 
 __all__ = ["SynthesizeMe"]
@@ -76,6 +78,7 @@ class SynthesizeMe(ReadMethod):
         race: Whether sets that cannot win any more are no longer asked about; the result is the same.
         stop: Share of the validation pairs right with which the leading set ends a search at once, at the
             risk that a better one is missed (0.8 in the source); None waits until the winner is certain.
+        screen: Whether statements that name protected attributes are left out of the persona.
         temperature: Of reasoning and of the persona; the judge is always greedy.
 
     Raises:
@@ -92,6 +95,7 @@ class SynthesizeMe(ReadMethod):
     share: float = 0.7
     race: bool = True
     stop: float | None = None
+    screen: bool = True
     temperature: float = 0.0
 
     def __post_init__(self) -> None:
@@ -131,14 +135,15 @@ class SynthesizeMe(ReadMethod):
             self._tell(_FEW)
         if any(len({*choice.responses}) > 2 for choice in history.feedback):
             self._tell(_SEVERAL)
-        text, demos = None, Candidate()
+        persona, demos = Cleaned(""), Candidate()
         if self.variant != "demos":
             chosen = yield from self._search(train, validation)
-            text = yield from self._persona(chosen)
+            persona = yield from self._persona(chosen)
         if self.variant != "personas":
-            demos = yield from self._search(train, validation, text, last=True)
+            demos = yield from self._search(train, validation, persona.text or None, last=True)
         held = tuple(dict.fromkeys(pair.feedback.id for pair in validation))
-        return Written(text, demos.examples, held=held)  # the base traces the statements to choices
+        # the base traces the statements to choices, those that are held among them
+        return Written(persona.text or None, demos.examples, told(persona.removed), held)
 
     def _shown(self, persona: Persona, conversation: Conversation) -> Shown:
         """Show the persona, and the demonstrations with the reasoning about them."""
@@ -183,8 +188,8 @@ class SynthesizeMe(ReadMethod):
             )
         )
 
-    def _persona(self, chosen: Candidate) -> Asking[str | None]:
-        """Write the persona from choices and the reasoning about them; None where the call failed."""
+    def _persona(self, chosen: Candidate) -> Asking[Cleaned]:
+        """Write the persona from choices and the reasoning about them; it is empty where the call failed."""
         theta = Theta(**{**self.theta_, "demos": tuple((why, said) for why, said in self.theta_["demos"])})
         request = Request(
             theta.program(),
@@ -193,7 +198,8 @@ class SynthesizeMe(ReadMethod):
             seed=self._sampling_seed,
         )
         (answer,) = yield [request]
-        return "\n".join(answer.value) if isinstance(answer, Reply) else None
+        text = "\n".join(answer.value) if isinstance(answer, Reply) else ""
+        return clean(text) if self.screen else Cleaned(text)
 
     def _tell(self, what: str) -> None:
         """Leave a sentence for the reader of the costs; said of many users it stands once."""

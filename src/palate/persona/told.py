@@ -64,7 +64,7 @@ class Told:
     def lost(self) -> str:
         """What is lost without it, in words; "" where that was not tested, or is why it was dropped."""
         share = self.claim.lost
-        if share is None or share < 0 and not self.claim.kept:
+        if share is None or (share < 0 and not self.claim.kept):
             return ""
         if share == 0:
             return "no held-out accuracy lost without it"

@@ -14,7 +14,7 @@ from llm_parts import COUNT, asking, count, say
 from palate.core import ConfigError
 from palate.models.llm.claims import Claims
 from palate.models.llm.client import Task
-from palate.models.llm.engine import Completion
+from palate.models.llm.engine import Completion, RateLimited
 from palate.models.llm.program import Message
 from palate.models.llm.records import Use, pack
 from palate.models.llm.session import connect, language_models
@@ -214,7 +214,8 @@ def test_a_claim_ends_with_its_lease(tmp_path):
     one.claim(KEY, 0.05)
     time.sleep(0.1)
     assert two.claim(KEY, 60) == (True, None, True)
-    one.extend(KEY, 60)  # too late: it is another's
+    assert not one.extend(KEY, 60)  # too late: it is another's
+    assert two.extend(KEY, 60)
     one.drop(KEY)
     assert not one.claim(KEY, 60).mine
 
@@ -292,6 +293,28 @@ def test_waiting_for_another_process_does_not_stop_other_work(engine, tmp_path):
         list(connect("fake:a").run([Task(asking("held")), *(Task(note(i)) for i in range(20))]))
         assert time.monotonic() - began < 15  # less than the lease
         assert engine.texts[-1] == "held"
+
+
+def test_a_claim_that_is_lost_while_a_call_waits_is_not_called_again(engine, tmp_path):
+    """A pause, after which another process turns out to have made the call: ours takes its answer."""
+    other, request = Store(tmp_path, "other"), say("x")
+    key = request.key("fake:a", request.told(8192).messages)
+
+    def take_over():
+        time.sleep(0.2)
+        with sqlite3.connect(other.path) as file:
+            file.execute("UPDATE claims SET until = 0")
+        assert other.claim(key, 20).interrupted
+        other.put(call("x")[1], [])
+
+    def does(text, request, number):
+        threading.Thread(target=take_over).start()
+        return RateLimited("429", 1.0)
+
+    engine.does = does
+    with language_models(folder=tmp_path):
+        (reply,) = connect("fake:a").ask([request])
+    assert (reply.text, reply.paid, len(engine.seen)) == ("about x", False, 1)
 
 
 def test_calls_of_a_dead_process_are_counted(engine, session):

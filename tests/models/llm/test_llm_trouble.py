@@ -233,6 +233,19 @@ def test_an_engine_that_cannot_be_made_ends_the_run(session, monkeypatch):
         ask(say("x"), say("y"))
 
 
+def test_requests_that_are_bad_do_not_end_a_run_that_gets_answers(engine, session):
+    engine.does = lambda text, request, number: "fine" if text == "0" else Rejected("400: odd")
+    answers = [a[0] for a in connect("fake:a").run(Task(asking(str(i))) for i in range(40))]
+    assert sum(isinstance(a, Fault) for a in answers) == 39
+
+
+def test_an_endpoint_that_rejects_everything_ends_the_run(engine, session):
+    engine.does = lambda text, request, number: Rejected("400: odd")
+    with pytest.raises(EndpointDown, match="400: odd"):
+        list(connect("fake:a").run(Task(asking(str(i))) for i in range(100)))
+    assert len(engine.seen) < 30
+
+
 # ---- answers that cannot be read ----------------------------------------------------------------------
 
 
@@ -442,6 +455,20 @@ def test_a_setting_that_is_refused_all_the_same_is_a_fault(engine, session):
     engine.does = first(Unsupported("no seed", "seed"), 99)
     assert ask(say("x", seed=1))[0].kind == "server"
     assert len(engine.seen) == 2
+
+
+def test_calls_that_were_on_their_way_when_a_setting_was_left_out_are_sent_again(engine, session):
+    together = threading.Barrier(4)
+
+    def does(text, request, number):
+        if number <= 4:
+            together.wait(10)
+        return Unsupported("no seed", "seed") if request.seed is not None else text
+
+    engine.does = does
+    answers = ask(*(say(str(i), seed=1) for i in range(8)))
+    assert [a.text for a in answers] == [str(i) for i in range(8)]
+    assert len(engine.seen) <= 8 + 4
 
 
 # ---- the store in trouble -----------------------------------------------------------------------------

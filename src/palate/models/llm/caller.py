@@ -38,7 +38,7 @@ from palate.models.llm.flights import ELSEWHERE, STOPPED, Flight, Outcome
 from palate.models.llm.pace import LONGEST_PAUSE, Pace, pause
 from palate.models.llm.program import Message
 from palate.models.llm.records import Kept, Use, pack
-from palate.models.llm.wire import Fault
+from palate.models.llm.wire import Fault, Request
 
 if TYPE_CHECKING:
     from palate.models.llm.desk import Desk
@@ -63,8 +63,10 @@ def expected_tokens(messages: Sequence[Message]) -> int:
 
 @dataclass(slots=True)
 class _Tries:
-    """How often one call was tried."""
+    """How often one call was tried, how it was sent last, and until when it is claimed."""
 
+    sent: Request
+    until: float
     failed: int = 0
     limited: int = 0
 
@@ -121,8 +123,9 @@ class Caller:
         """End the workers that wait, and close the engine."""
         for _ in self._team:
             self._queue.put(None)
-        for worker in self._team:
-            worker.join(0.2)  # one that still waits for an answer ends with the process
+        until = time.monotonic() + 0.3
+        for worker in self._team:  # one that still waits for an answer ends with the process
+            worker.join(max(0.0, until - time.monotonic()))
         if isinstance(self._engine, Closes):
             self._engine.close()
         self._team, self._engine = [], None
@@ -149,7 +152,7 @@ class Caller:
         if not flight.wanted():
             return STOPPED, False
         store = self._desk.store
-        claim = store.claim(flight.key, self._lease())
+        claim = store.claim(flight.key, self.pace.rest + self._desk.settings.timeout + _MARGIN)
         if not claim.mine:
             return claim.kept or ELSEWHERE, False
         if claim.interrupted:
@@ -164,25 +167,36 @@ class Caller:
 
     def _until_answered(self, flight: Flight) -> Outcome:
         """Try until there is an answer, or there will be none."""
-        tries = _Tries()
+        tries = _Tries(flight.request, time.monotonic() + self._desk.settings.timeout + _MARGIN)
         while True:
             if not self.pace.enter(flight.wanted):
                 return STOPPED
             try:
-                answer = self._once(flight)
+                if not self._still_mine(flight, tries):
+                    return ELSEWHERE
+                tries.sent = self.facts.adapted(flight.request)
+                return self._once(flight, tries.sent) or STOPPED
             except EngineError as error:
                 failure = error
-            else:
-                return answer or STOPPED
             finally:
                 self.pace.leave()
             outcome = self._after(failure, flight, tries)
             if outcome is not None:
                 return outcome
             self._desk.ledger.add(flight.payer, retries=1)
-            self._desk.store.extend(flight.key, self._lease())
+            needed = self.pace.rest + self._desk.settings.timeout + _MARGIN
+            tries.until = time.monotonic() + needed
+            self._desk.store.extend(flight.key, needed)
 
-    def _once(self, flight: Flight) -> Kept | None:
+    def _still_mine(self, flight: Flight, tries: _Tries) -> bool:
+        """Keep the claim for as long as a call may take; False if it was lost while the call waited."""
+        needed = self._desk.settings.timeout + _MARGIN
+        if not tries.failed and not tries.limited and tries.until - time.monotonic() > needed - _MARGIN / 2:
+            return True  # claimed just now
+        tries.until = time.monotonic() + needed
+        return self._desk.store.extend(flight.key, needed)
+
+    def _once(self, flight: Flight, request: Request) -> Kept | None:
         """Send a call once and keep its answer; None if it is not wanted after all."""
         reserved = self._expected(flight)
         if not self._desk.purse.reserve(reserved, flight.wanted):
@@ -193,7 +207,6 @@ class Caller:
             return None
         began = time.monotonic()
         try:
-            request = self.facts.adapted(flight.request)
             answer = engine.complete(self.spec, flight.messages, request)
             seconds = time.monotonic() - began
             kept = Kept(self._counted(answer, flight.messages), seconds)
@@ -245,9 +258,6 @@ class Caller:
             tokens_out=completion.tokens_out or len(completion.text.encode("utf-8", "replace")) * 2 // 7 + 1,
         )
 
-    def _lease(self) -> float:
-        return self.pace.rest + self._desk.settings.timeout + _MARGIN
-
     # ---- what can go wrong --------------------------------------------------------------------
 
     def _after(self, error: EngineError, flight: Flight, tries: _Tries) -> Outcome | None:
@@ -255,7 +265,7 @@ class Caller:
         match error:
             case Forbidden():
                 raise KeyRefused(
-                    f"{error}. Put the provider's key into the environment (OPENAI_API_KEY). {_GO_ON}"
+                    f"{error}. Put the provider's key into the environment, such as OPENAI_API_KEY. {_GO_ON}"
                 )
             case NoSuchModel():
                 raise UnknownModel(
@@ -264,7 +274,7 @@ class Caller:
                 )
             case TooLong():
                 return error
-            case Unsupported(setting=setting) if self._without(setting):
+            case Unsupported(setting=setting) if self._without(setting, tries.sent):
                 return None
             case RateLimited():
                 return self._limited(error, tries)
@@ -272,8 +282,10 @@ class Caller:
                 return self._give_up(error)
         return self._failed(error, flight, tries)
 
-    def _without(self, setting: str) -> bool:
-        """Leave a setting out from now on; False if it was left out already."""
+    def _without(self, setting: str, sent: Request) -> bool:
+        """Leave a setting out from now on; False if the call was sent without it already."""
+        if self.facts.adapted(sent) != sent:
+            return True  # another call found out while this one was on its way
         if not self.facts.leave_out(setting):
             return False
         self.learned(setting, 1.0, f"takes no {setting}: its calls are made without")
@@ -307,8 +319,8 @@ class Caller:
     def _give_up(self, error: EngineError) -> Outcome:
         if isinstance(error, Refused):
             return Fault("refused", str(error))
-        if self.pace.failed():
+        if self.pace.failed(rejected=isinstance(error, Rejected | Unsupported)):
             raise EndpointDown(
-                f"{error}. Call after call fails, after {self._desk.settings.retries} retries each. {_GO_ON}"
+                f"{error}. Call after call fails, with up to {self._desk.settings.retries} retries. {_GO_ON}"
             )
         return Fault(_KINDS.get(type(error), "server"), str(error))

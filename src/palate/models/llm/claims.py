@@ -64,11 +64,10 @@ class Claims:
         connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?, ?, ?)", row)
         return Claim(True, None, found is not None)
 
-    def extend(self, connection: sqlite3.Connection, key: bytes, seconds: float) -> None:
-        """Keep a claim for longer."""
-        connection.execute(
-            "UPDATE claims SET until = ? WHERE key = ? AND run = ?", (time.time() + seconds, key, self.run)
-        )
+    def extend(self, connection: sqlite3.Connection, key: bytes, seconds: float) -> bool:
+        """Keep a claim for longer; False if it is no longer this run's."""
+        row = (time.time() + seconds, key, self.run)
+        return connection.execute("UPDATE claims SET until = ? WHERE key = ? AND run = ?", row).rowcount > 0
 
     def drop(self, connection: sqlite3.Connection, key: bytes) -> None:
         """Give a claim up."""

@@ -18,6 +18,7 @@ LONGEST_WAIT = 60.0
 LONGEST_PAUSE = 900.0
 """Seconds; an endpoint that asks for a longer pause is as good as down."""
 _IN_A_ROW = 5  # calls that failed for good, with no answer between them: nothing is to be had there
+_REJECTED = 20
 _LOOK = 0.1
 
 
@@ -92,8 +93,15 @@ class Pace:
         with self._change:
             self._until = max(self._until, time.monotonic() + wait)
 
-    def failed(self) -> bool:
-        """A call was given up. True if so many were, one after another, that the endpoint counts as down."""
+    def failed(self, rejected: bool = False) -> bool:
+        """A call was given up. True if so many were, one after another, that nothing is to be had there.
+
+        Args:
+            rejected: Whether the request itself was turned down. That tells of the endpoint only where it
+                has never answered, and after more calls: some requests may well be bad.
+        """
         with self._change:
             self._failed += 1
+            if rejected:
+                return not self.answered and self._failed >= _REJECTED
             return self._failed >= _IN_A_ROW

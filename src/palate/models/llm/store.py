@@ -114,9 +114,9 @@ class Store:
         """Claim a call for so many seconds; see :class:`palate.models.llm.claims.Claim`."""
         return self._change(lambda connection: self._claims.claim(connection, bytes.fromhex(key), seconds))
 
-    def extend(self, key: str, seconds: float) -> None:
-        """Keep a claim for so many seconds from now."""
-        self._change(lambda connection: self._claims.extend(connection, bytes.fromhex(key), seconds))
+    def extend(self, key: str, seconds: float) -> bool:
+        """Keep a claim for so many seconds from now; False if it is no longer this run's."""
+        return self._change(lambda connection: self._claims.extend(connection, bytes.fromhex(key), seconds))
 
     def drop(self, key: str) -> None:
         """Give a claim up without an answer."""
