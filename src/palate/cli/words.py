@@ -48,15 +48,15 @@ def export(
     longest: Annotated[int, typer.Option(help="Most characters of a system prompt.")] = 4000,
 ) -> None:
     """Turn personas into a system prompt, JSON, or training rows with personas in them."""
-    from palate.export import Exported, as_lines, from_json, system_prompt, to_json, training_rows
+    from palate.export import Exported, as_lines, system_prompt, to_json, training_rows
     from palate.feedback import read
     from palate.terminal import errors
-    from palate.workshop import write_lines
+    from palate.workshop import persona_versions, read_personas, write_lines
 
     if kind not in ("prompt", "json"):
         if not history:
             raise ConfigError(f"--as {kind} needs --history FILE: the choices that become rows")
-        made = [from_json(line) for line in personas.read_text(encoding="utf-8").splitlines() if line.strip()]
+        made = read_personas(str(personas))
         done = Exported()
         people = read(history).population
         rows = as_lines(training_rows(people, made, cast(Any, kind), longest=longest, done=done))
@@ -68,8 +68,6 @@ def export(
         for line in done.lines():
             errors.print(line, highlight=False, markup=False)
         return
-    from palate.workshop import persona_versions
-
     found = persona_versions(str(personas), str(personas), user)[1]
     text = system_prompt(found, longest) if kind == "prompt" else to_json(found)
     if out is None:
