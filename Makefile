@@ -20,7 +20,7 @@ $(VENV)/base: pyproject.toml constraints.txt
 
 install: $(VENV)/full
 $(VENV)/full: $(VENV)/base
-	$(UV) -e '.[located,offline,hub,dev]'
+	$(UV) -e '.[located,offline,hub,llm,dev]'
 	touch $@
 
 lint: install
@@ -41,6 +41,9 @@ figures: install ## the slow measurements that the docs quote
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/adapt.py
 	$(BIN)/python benchmarks/bench_rows.py
+	$(BIN)/python benchmarks/llm_client.py
+	$(BIN)/python benchmarks/synthesize_calls.py
+	$(BIN)/python benchmarks/real_server.py
 
 constraints: $(VENV)/base ## pin again after a change of dependencies
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -c torch.pin --all-extras pyproject.toml | grep -v -E '^(nvidia|cuda|triton)' > constraints.txt

@@ -164,7 +164,9 @@ def cost_table(rows: Sequence[Mapping[str, Any]], by: str = "method") -> Table:
         counts = [f"{row[key]:,}" for key in ("paid", "kept", "shared", "tokens_in", "tokens_out")]
         money = "no price known" if row["dollars"] is None else f"{row['dollars']:,.4f}"
         trouble = [f"{n:,} {what}" for what, n in row["faults"].items()]
-        trouble += [f"{row[key]:,} {key}" for key in ("retries", "repairs", "shortened") if row[key]]
+        trouble += [
+            f"{row[key]:,} {key}" for key in ("retries", "repairs", "shortened", "interrupted") if row[key]
+        ]
         table.add_row(
             escape(str(row[by])), *counts, money, f"{row['seconds']:,.1f}", escape(", ".join(trouble))
         )

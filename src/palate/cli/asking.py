@@ -96,6 +96,8 @@ def _tell(session: "Session") -> None:
     rows = session.ledger.table(by="method")
     if any(row["requests"] for row in rows):
         errors.print(cost_table(rows))
+        for note in session.ledger.notes:
+            errors.print(note, highlight=False, markup=False)
 
 
 def agree(expected: str, calls: int, agreed: bool) -> None:

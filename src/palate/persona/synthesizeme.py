@@ -112,7 +112,8 @@ class SynthesizeMe(ReadMethod):
             raise _impossible("share", self.share, "a share between 0 and 1, such as 0.7")
         if self.stop is not None and not 0 < self.stop <= 1:
             raise _impossible("stop", self.stop, "a share of right answers such as 0.8, or None")
-        if not isinstance(self.temperature, int | float) or not 0 <= self.temperature <= 2:
+        warmth: object = self.temperature  # a configuration from outside may hold None
+        if not isinstance(warmth, int | float) or not 0 <= warmth <= 2:
             raise _impossible("temperature", self.temperature, "a number from 0 (greedy) to 2")
 
     # ---- the hooks of ReadMethod ----------------------------------------------------------------

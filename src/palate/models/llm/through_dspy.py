@@ -3,7 +3,7 @@
 DSPy's own layers for caching, history and retries are not used: the client does these things for a whole
 session, over processes. What is used is what they stand on: ``dspy.lm15`` (requests, answers, errors, and
 providers that speak them) and ``dspy.clients.engines.LiteLLMEngine`` for every other provider. Natively, one
-call of 4,000 characters costs half a millisecond of processor time; through LiteLLM about nine times that.
+call of 4,000 characters costs half a millisecond of processor time; through LiteLLM about ten times that.
 
 Every call carries ``Idempotency-Key``, the name of the call's content, so that an endpoint that honours it
 does not charge twice for a call that was cut off and made again.
