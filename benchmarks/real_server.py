@@ -57,7 +57,7 @@ def server(folder: Path) -> Iterator[str]:
     command = [shutil.which("transformers", path=str(Path(sys.executable).parent)) or "transformers", "serve"]
     command += [str(folder), "--device", "cpu", "--port", str(port)]
     log = (folder / "server.log").open("wb")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         for _ in range(120):
@@ -80,6 +80,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=24)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--methods", default="")
+    parser.add_argument("--no-facets", action="store_true", help="leave out what the facets ask")
     given = parser.parse_args()
     sample = World(users=given.users, pairs=6, targets=3, episodes=3).sample()
     task = new_users("world", sample.population, simulated=True)
@@ -95,7 +96,8 @@ def main() -> None:
                 cell = Cell(task, "lexical", name, common={"lm": lm})
                 try:
                     fitted = fit(cell)
-                    outcome = run(cell, fitted, build("random").fit(task.fit_on))
+                    control = build("random").fit(task.fit_on)
+                    outcome = run(cell, fitted, control, probes=not given.no_facets)
                     right = f"{((outcome.applied > 0) + 0.5 * (outcome.applied == 0)).mean():8.3f}"
                     faults = list(outcome.faults.items())
                 except PalateError as error:

@@ -23,6 +23,7 @@ TAIL = 32  # tokens of a prompt's end that tell the form
 def make(folder: Path, programs: dict[str, tuple[str, tuple[str, ...]]], steps: int = 300) -> Path:
     """Train a model on (last words of the prompt, answers) by program and save it with its tokenizer."""
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # matrices this small only wait for each other
     random.seed(0)
     tokenizer = _tokenizer([text for ask, answers in programs.values() for text in (ask, *answers)])
     config = MistralConfig(

@@ -220,7 +220,8 @@ def test_it_travels_without_what_it_remembers_and_threads_share_it():
     assert (other.spec, other.kind, other._held) == ("lexical", "late", 0)
     texts = [f"text number{n}" for n in range(50)]
     got = []
-    threads = [threading.Thread(target=lambda: got.append(other.between("text number7", texts))) for _ in range(4)]
+    ask = lambda: got.append(other.between("text number7", texts))  # noqa: E731
+    threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
