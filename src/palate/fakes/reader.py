@@ -4,12 +4,15 @@ The task is found by the first line of the system message. ``make_engine`` is wh
 model whose name begins with ``fake:``.
 """
 
+import hashlib
 import math
 import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from palate.fakes import verdicts, writing
@@ -17,6 +20,7 @@ from palate.fakes.knobs import Draws, Knobs
 from palate.fakes.prompts import Seen, read_messages
 from palate.fakes.proposals import fill_fields
 from palate.fakes.verdicts import Said
+from palate.feedback.world_answers import world_answers
 from palate.models.llm.engine import (
     Completion,
     Disconnected,
@@ -28,7 +32,7 @@ from palate.models.llm.engine import (
 from palate.models.llm.program import Message
 from palate.models.llm.wire import Request, Token
 
-__all__ = ["TITLES", "FakeEngine", "Reader", "Settings", "Transport", "make_engine", "tokens"]
+__all__ = ["TITLES", "FakeEngine", "Reader", "Settings", "Transport", "make_engine", "tokens", "version"]
 
 Task = Callable[[Seen, Knobs, Draws, float], Said]
 _TASKS: dict[str, Task] = {
@@ -222,6 +226,17 @@ class FakeEngine:
         with self._lock:
             self.answered += 1
         return completion
+
+
+@cache
+def version() -> str:
+    """Return a hash of the fake's code and of the world's texts: other code may answer otherwise."""
+    h = hashlib.blake2b(digest_size=6)
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        h.update(file.read_bytes())
+    for text in world_answers().corpus.responses:
+        h.update(text.encode())
+    return h.hexdigest()
 
 
 def make_engine(spec: str) -> FakeEngine:

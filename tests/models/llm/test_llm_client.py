@@ -14,7 +14,7 @@ from llm_parts import COUNT, SAY, Order, asking, count, say
 
 from palate.core import ConfigError
 from palate.models.llm.client import Task
-from palate.models.llm.engine import Completion
+from palate.models.llm.engine import Completion, identity
 from palate.models.llm.program import Program, Section
 from palate.models.llm.session import Settings, connect, current_session, language_models
 from palate.models.llm.wire import Fault, Reply, Request, Token
@@ -56,7 +56,7 @@ def test_the_key_covers_the_model_and_not_who_asks(engine, session):
     (one,) = client.ask([say("x")], user="ann", method="pi")
     (two,) = client.ask([say("x")], user="bob", method="memory")
     assert (one.key, one.paid, two.paid) == (two.key, True, False)
-    assert one.key == say("x").key("fake:a", say("x").told(8192).messages)
+    assert one.key == say("x").key(identity("fake:a"), say("x").told(8192).messages)
 
 
 # ---- order and laziness -------------------------------------------------------------------------------

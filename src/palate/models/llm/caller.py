@@ -31,6 +31,7 @@ from palate.models.llm.engine import (
     TimedOut,
     TooLong,
     Unsupported,
+    identity,
     make_engine,
 )
 from palate.models.llm.facts import Facts
@@ -75,12 +76,13 @@ class Caller:
     """Asks one model.
 
     Args:
-        spec: The model's name.
+        spec: The model's name; ``identity`` is what its answers are kept under.
         desk: What the session's clients share.
     """
 
     def __init__(self, spec: str, desk: "Desk") -> None:
         self.spec, self._desk = spec, desk
+        self.identity = identity(spec)
         settings = desk.settings
         self.pace = Pace(settings.concurrency, settings.retries)
         self._queue: SimpleQueue[Flight | None] = SimpleQueue()

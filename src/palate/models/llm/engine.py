@@ -32,6 +32,7 @@ __all__ = [
     "TimedOut",
     "TooLong",
     "Unsupported",
+    "identity",
     "is_fake",
     "make_engine",
 ]
@@ -145,6 +146,16 @@ class Closes(Protocol):
 
     def close(self) -> None:
         """Let go of what is held open."""
+
+
+def identity(spec: str) -> str:
+    """Return what a model's answers are kept under: its name, and of a fake in process also its version.
+
+    A model's name stands for what answers; a fake answers otherwise as soon as its code is changed.
+    """
+    if not _in_process(spec):
+        return spec
+    return f"{spec} {import_module(_FAKES).version()}"
 
 
 def is_fake(spec: str) -> bool:

@@ -155,7 +155,7 @@ class Ticket:
         self._name()
 
     def _name(self) -> None:
-        self.key = self.request.key(self.caller.spec, self.messages)
+        self.key = self.request.key(self.caller.identity, self.messages)
 
     def _size(self) -> int:
         return expected_tokens(self.messages) + self.request.longest
