@@ -115,7 +115,8 @@ def test_bench_with_a_fake_says_so_and_stops_at_its_budget(palate, tmp_path):
     assert "the same command goes on" in err
     assert palate(*words)[0] == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert any("is a fake" in note for note in report["notes"])
+    assert "a fake, no language model" in report["fakes"][0]
+    assert "a fake, no language model" in (tmp_path / "out" / "report.html").read_text()
     assert {"default", "retrieval"} <= {row["method"] for row in report["rows"]}
     assert palate("bench", "--config", "out/run.yaml", "--lm", FAKE, "--users", "5")[0] == 2
 

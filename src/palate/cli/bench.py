@@ -120,6 +120,8 @@ def _bench(study: "Study", out: Path, dry: bool, agreed: bool) -> None:
     agree(expected.told, expected.paid, agreed)
     with progress_bar() as tell:
         done = prepared.run(out, tell)
+    for sentence in done.report["fakes"]:
+        console.print(sentence, style="red", highlight=False, markup=False)
     for table in leaderboard(done.report):
         console.print(table)
     for sentence in headline(done.report):

@@ -158,6 +158,8 @@ def run(cell: Cell, fitted: Fitted, control: Method, probes: bool = True) -> Out
     curve = {k: _difference(method, method.adapt_batch(part), task) for k, part in _contexts(cell, method)}
     asked, ledger = _calls(method, ledger), current_session().ledger.snapshot()
     costs |= {key: asked[key] + fitted.calls.get(key, 0.0) for key in asked}
+    if "lm_money" not in fitted.calls:  # the price of a part is not known, so that of the whole is not
+        costs.pop("lm_money", None)
     extra, faults = facets.probe_all(method, personas, task, cell.encoder) if probes else ({}, {})
     if method.uses_lm:  # the facets' own questions are told apart from the method's
         costs["lm_facets"] = float(current_session().ledger.since(ledger).total["requests"])

@@ -108,6 +108,7 @@ def _top(report: Mapping[str, Any]) -> str:
         '<header class="top"><span class="mark">Palate</span>'
         f"<span>{esc(_when(report.get('created')))}</span>"
         f"<span>version {esc(report.get('palate', '?'))}</span></header>"
+        + "".join(f'<p class="fake" role="note">{esc(text)}</p>' for text in report.get("fakes", ()))
     )
 
 

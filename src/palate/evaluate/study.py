@@ -214,6 +214,7 @@ class Prepared:
             notes=_notes(self),
             tried=tried,
         )
+        report["fakes"] = list(_fakes(self))
         report["config"] |= {"select": self.study.select, "select_seconds": self.study.select_seconds}
         return StudyResult(*write_report(report, out), report)
 
@@ -271,7 +272,7 @@ def load_study(path: str | Path) -> Study:
 
 
 def _notes(prepared: Prepared) -> Sequence[str]:
-    notes = [*prepared.left_out, *_fakes(prepared)]
+    notes = [*prepared.left_out]
     notes += [
         f"{name} is simulated: written answers of known style, choices drawn from known tastes. Its "
         "figures check methods; they are no claim about people."
@@ -292,9 +293,9 @@ def _fakes(prepared: Prepared) -> Iterator[str]:
     fakes = sorted(spec for spec in named if is_fake(spec))
     if fakes:
         yield (
-            f"{', '.join(fakes)} is a fake, no language model: a stand-in that reads the simulated world's "
-            "axes in texts, with errors that were set. Figures of the methods that asked it check the "
-            "methods; they are no claim about language models."
+            f"{' and '.join(fakes)}: a fake, no language model, but a stand-in that reads the simulated "
+            "world's axes in texts, with errors that were set. Figures of the methods that asked it check "
+            "the methods; they are no claim about language models."
         )
 
 
