@@ -18,7 +18,7 @@ from palate.evaluate.bench import Bench
 from palate.evaluate.cells import Cell, Fitted, Shelf, run
 from palate.evaluate.facets import probe_all
 from palate.evaluate.protocol import Task, new_users
-from palate.models.llm.session import current_session
+from palate.models.llm.session import connect, current_session
 
 __all__ = ["Expected", "Line", "expect"]
 
@@ -27,7 +27,7 @@ SAMPLE = (7, 2, 8)
 FACETS = 6.0
 """What the facets ask of the few is scaled by no more: they ask about a hundred pairs or so at most."""
 LATENCY = 1.5
-"""Seconds a call, where nothing is known of the model."""
+"""Seconds a call of a model of which fewer than five calls are kept; else the median of the latest."""
 
 
 @dataclass(frozen=True)
@@ -109,19 +109,26 @@ def _rehearse(cell: Cell) -> Line:
         personas = fitted.adapt_batch(few.context)
     with session.rehearsal() as looks:
         probe_all(fitted, personas, few, cell.encoder)
+    lm = connect(str(cell.fields.get("lm") or small.build().config["lm"])).spec
     parts = ((plan, factor), (looks, min(factor, FACETS)))
     money = [p.money() for p, _ in parts]
     calls, kept = sum(p.calls for p, _ in parts), sum(p.kept for p, _ in parts)
     return Line(
         " · ".join([cell.task.name, cell.method]),
-        str(cell.fields.get("lm") or small.build().config["lm"]),
+        lm,
         round(sum(p.calls * by for p, by in parts)),
         kept / max(1, calls + kept),
         round(sum(p.tokens_in * by for p, by in parts)),
         round(sum(p.tokens_out * by for p, by in parts)),
         sum(m * by for m, (_, by) in zip(money, parts, strict=True) if m) if None not in money else None,
-        sum(p.seconds(LATENCY, session.settings.concurrency) * by for p, by in parts),
+        sum(p.seconds(_latency(lm), session.settings.concurrency) * by for p, by in parts),
     )
+
+
+def _latency(lm: str) -> float:
+    """Return seconds a call, by the latest kept calls of a model."""
+    seconds = [call.seconds for call in current_session().store.calls(limit=200) if call.model == lm]
+    return float(np.median(seconds)) if len(seconds) >= 5 else LATENCY
 
 
 def _few(task: Task) -> tuple[Task, float]:
