@@ -86,6 +86,9 @@ def optimize(
     proposer: Annotated[
         str, typer.Option(help="Model that proposes instructions; the writer by default.")
     ] = "",
+    start: Annotated[
+        str, typer.Option(help="Prompt that the search begins with: a name or a file.")
+    ] = "starting",
     candidates: Annotated[int, typer.Option(help="Instructions, and sets of demonstrations.")] = 20,
     trials: Annotated[int, typer.Option(help="Combinations that are tried.")] = 30,
     users: Annotated[int, typer.Option(help="Most training users.")] = 40,
@@ -98,6 +101,7 @@ def optimize(
     from palate.catalogue import build
     from palate.feedback import read, split_new_users
     from palate.persona.optimize import Optimisation, optimise_and_save
+    from palate.persona.theta import load_theta
     from palate.terminal import console
 
     how = Optimisation(
@@ -106,6 +110,7 @@ def optimize(
         users=users,
         validation=validation,
         proposer=proposer,
+        start=load_theta(start),
         keep=keep,  # type: ignore[arg-type] # checked by the search, with the names it knows
         seed=seed,
     )
