@@ -13,7 +13,7 @@ from palate.core.errors import ConfigError
 if TYPE_CHECKING:
     from palate.models.llm.records import Call
 
-__all__ = ["attack", "diff", "export", "forget", "judge", "optimize", "trace"]
+__all__ = ["attack", "diff", "export", "judge", "optimize", "trace"]
 
 persona = typer.Typer(help="Compare personas and export them.", no_args_is_help=True)
 app.add_typer(persona, name="persona")
@@ -171,14 +171,17 @@ def trace(
     """Read what language models were asked and what they answered."""
     from dataclasses import asdict
 
-    from palate.models.llm.session import current_session
+    from palate.models.llm.session import language_models
     from palate.terminal import calls_table, console
 
-    store = current_session().store
-    if forget_user:
-        forget(forget_user)
-        return
-    found = list(store.calls(user=user, method=method, program=program, key=key, faults=faults, limit=limit))
+    with language_models() as session:
+        if forget_user:
+            print(f"{session.store.forget(forget_user):,} calls erased that served {forget_user} alone")
+            return
+        kept = session.store.calls(
+            user=user, method=method, program=program, key=key, faults=faults, limit=limit
+        )
+        found = list(kept)
     if as_json:
         for call in found:
             print(json.dumps(asdict(call), ensure_ascii=False))
@@ -188,13 +191,6 @@ def trace(
         console.print(calls_table(found))
     else:
         console.print("No such call is kept.")
-
-
-def forget(user: str) -> None:
-    """Erase the calls that served a user alone, and say how many."""
-    from palate.models.llm.session import current_session
-
-    print(f"{current_session().store.forget(user):,} calls erased that served {user} alone")
 
 
 def _whole(call: "Call") -> None:

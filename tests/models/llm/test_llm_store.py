@@ -14,7 +14,7 @@ from llm_parts import COUNT, asking, count, say
 from palate.core import ConfigError
 from palate.models.llm.claims import Claims
 from palate.models.llm.client import Task
-from palate.models.llm.engine import Completion, RateLimited
+from palate.models.llm.engine import Completion, RateLimited, identity
 from palate.models.llm.program import Message
 from palate.models.llm.records import Use, pack
 from palate.models.llm.session import connect, language_models
@@ -26,7 +26,7 @@ def call(text, model="fake:a", fields=None, completion=None):
     """A packed call and its key."""
     request = say(text, **(fields or {}))
     messages = request.told(8192).messages
-    key = request.key(model, messages)
+    key = request.key(identity(model), messages)
     found = completion or Completion(f"about {text}", "stop", 10, 5)
     return key, pack(key, model, request, messages, found, 0.5, time.time())
 
@@ -280,7 +280,7 @@ def test_waiting_for_another_process_does_not_stop_other_work(engine, tmp_path):
     held, done = Store(tmp_path, "another"), []
     with language_models(folder=tmp_path, concurrency=2):
         request = say("held")
-        key = request.key("fake:a", request.told(8192).messages)
+        key = request.key(identity("fake:a"), request.told(8192).messages)
         held.claim(key, 20)
 
         def note(i):
@@ -298,7 +298,7 @@ def test_waiting_for_another_process_does_not_stop_other_work(engine, tmp_path):
 def test_a_claim_that_is_lost_while_a_call_waits_is_not_called_again(engine, tmp_path):
     """A pause, after which another process turns out to have made the call: ours takes its answer."""
     other, request = Store(tmp_path, "other"), say("x")
-    key = request.key("fake:a", request.told(8192).messages)
+    key = request.key(identity("fake:a"), request.told(8192).messages)
 
     def take_over():
         time.sleep(0.2)
@@ -319,7 +319,7 @@ def test_a_claim_that_is_lost_while_a_call_waits_is_not_called_again(engine, tmp
 
 def test_calls_of_a_dead_process_are_counted(engine, session):
     request = say("x")
-    key = request.key("fake:a", request.told(8192).messages)
+    key = request.key(identity("fake:a"), request.told(8192).messages)
     session.store.get([])
     with sqlite3.connect(session.store.path) as file:
         row = (bytes.fromhex(key), "dead", Claims("y")._host, 2**22 + 11, time.time() + 600)
