@@ -103,6 +103,7 @@ class PersonaReward(Method):
     paper: ClassVar[str] = "SynthesizeMe, 5.1: reward model with the persona"
     uses_lm: ClassVar[bool] = True
     gate_folds: ClassVar[int] = 2
+    needs: ClassVar[str] = "a language model for most writers: --lm, extra llm"
     seconds_per_10k: ClassVar[float] = 10.0
     encoder: str = "lexical"
     writer: str = "synthesizeme"

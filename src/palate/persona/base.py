@@ -73,6 +73,7 @@ class ReadMethod(Method):
     uses_lm: ClassVar[bool] = True
     baseline: ClassVar[str] = "default"
     gate_folds: ClassVar[int] = 2
+    needs: ClassVar[str] = "a language model: --lm, extra llm"
     seconds_per_10k: ClassVar[float] = 1.0  # our own; what calls take is told by rehearsal
     states: ClassVar[bool] = True
     """Whether its texts state what choices show; False for what was known without them."""
