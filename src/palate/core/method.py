@@ -12,7 +12,7 @@ The base derives single calls, saving and loading, and the checks.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, runtime_checkable
@@ -262,10 +262,39 @@ class Describes(Protocol):
 
 @runtime_checkable
 class Generates(Protocol):
-    """A method that can answer for a persona."""
+    """A method that writes for a persona."""
 
-    def generate(self, persona: Persona, conversation: str | Conversation) -> str:
-        """Return an answer written for this user."""
+    def generate_batch(
+        self,
+        personas: Sequence[Persona],
+        conversations: Sequence[Conversation],
+        *,
+        samples: int = 1,
+        temperature: float = 1.0,
+        longest: int = 0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """Return ``samples`` answers for each persona and conversation, side by side.
+
+        Args:
+            personas: Whom each is written for.
+            conversations: What each answers.
+            samples: Answers to each.
+            temperature: 0 takes the likeliest words.
+            longest: Most tokens of an answer; 0 takes the method's own limit.
+            seed: Of the draw.
+        """
+
+    def stream(
+        self,
+        persona: Persona,
+        conversation: Conversation,
+        *,
+        temperature: float = 1.0,
+        longest: int = 0,
+        seed: int = 0,
+    ) -> Iterator[str]:
+        """Yield one answer piece by piece."""
 
 
 @runtime_checkable
