@@ -1,0 +1,230 @@
+"""TRL's trainers with Palate's data and losses: summaries by GRPO, answers by DPO or IPO.
+
+    SummaryTrainer   GRPO on pi_phi. Each row is a user's signals and one pair; a group of G summaries is
+                     drawn, each rewarded with -l of :mod:`palate.tune.losses`, and the KL to the base held.
+    AnswerTrainer    back-propagates l through pi_theta, the reference's log-probabilities given with the row.
+
+Both read every prompt once (:mod:`palate.tune.scoring`): TRL's own GRPO prefills and back-propagates each of
+the G copies of a user's signals, this one does it once a user.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
+from trl.models import unwrap_model_for_generation
+
+from palate.core import FitDiverged
+from palate.tune.losses import Kind, margin, preference_loss
+from palate.tune.scoring import after_prompts, left_padded, right_padded
+
+__all__ = ["AnswerRow", "AnswerTrainer", "Guarded", "SummaryTrainer"]
+
+Ids = Sequence[int]
+Reward = Callable[[Sequence[Ids], Sequence[int]], Sequence[float]]
+"""Given completions as ids and the row of each, the reward of each."""
+_EXPLODES = 1e4
+
+
+class Guarded:
+    """A trainer that stops where a loss is no number or explodes, and keeps the batch that did it."""
+
+    args: Any
+    state: Any
+
+    def training_step(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Tensor:
+        """Take a step; see the class.
+
+        Raises:
+            FitDiverged: If the loss is not finite, or beyond all bounds.
+        """
+        loss: Tensor = super().training_step(model, inputs, *rest, **more)  # type: ignore[misc]
+        if bool(torch.isfinite(loss)) and float(loss.abs()) < _EXPLODES:
+            return loss
+        kept = Path(self.args.output_dir) / f"bad-batch-{self.state.global_step}.pt"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(inputs, kept)
+        raise FitDiverged(
+            f"the loss of step {self.state.global_step} is {float(loss):g}: the batch that did it is kept in "
+            f"{kept}; lower lr (now {self.args.learning_rate:g}) or clip "
+            f"(now {self.args.max_grad_norm:g}), or use dtype=float32"
+        )
+
+
+class SummaryTrainer(Guarded, GRPOTrainer):
+    """GRPO of the inference model on the summary-augmented objective (POPI, stage 1).
+
+    Args:
+        model: The model that is trained: a PEFT model, or a model of its own.
+        reference: What the KL is held to: None is the PEFT model with its adapter off.
+        prompts: Ids of each row's signals.
+        reward: See ``Reward``.
+        kl: Weight of the KL.
+        config: TRL's settings; their ``beta`` is ``kl``.
+        tokenizer: The tokenizer.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reference: Any,
+        prompts: Sequence[Ids],
+        reward: Reward,
+        kl: float,
+        config: GRPOConfig,
+        tokenizer: Any,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        config.beta = 0.0  # else TRL loads or copies a reference of its own
+        self._prompts = [list(p) for p in prompts]
+
+        def rewarded(*, completion_ids: Any, prompts: Any, **_: Any) -> list[float]:
+            return list(reward(completion_ids, [int(p) for p in prompts]))
+
+        super().__init__(
+            model=model,
+            reward_funcs=rewarded,
+            args=config,
+            train_dataset=Dataset.from_dict({"prompt": [str(i) for i in range(len(prompts))]}),
+            processing_class=tokenizer,
+            callbacks=list(callbacks),
+        )
+        self.beta, self.ref_model = kl, reference
+
+    def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [self._prompts[int(p)] for p in prompts], None, {}
+
+    def _generate_single_turn(
+        self, prompt_ids: list[list[int]], *_: Any, **__: Any
+    ) -> tuple[list[list[int]], None]:
+        """Draw a completion for each prompt; equal prompts are read once."""
+        from palate.tune.writing import drawn
+
+        with (
+            unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model,
+            torch.no_grad(),
+            self._dist.summon_full_params(self.model_wrapped, recurse=False),
+        ):
+            training = model.training
+            model.eval()
+            try:
+                ids = drawn(model, prompt_ids, self.generation_config, self._tokenizer.pad_token_id)
+            finally:
+                model.train(training)
+        return ids, None
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, Tensor | None, None]:
+        """Return log-probabilities of completions; equal prompts are read once."""
+        del batch_size, compute_aux_loss
+        asked, words = input_ids[:, :-logits_to_keep], input_ids[:, -logits_to_keep:]
+        seen, there = attention_mask[:, :-logits_to_keep], attention_mask[:, -logits_to_keep:]
+        distinct, owner = torch.unique(torch.cat([asked, seen], 1), dim=0, return_inverse=True)
+        width = asked.shape[1]
+        with self.accelerator.autocast():
+            found = after_prompts(
+                model,
+                (distinct[:, :width], distinct[:, width:]),
+                owner,
+                (words, there),
+                temperature=self.temperature,
+                entropy=compute_entropy,
+            )
+        return found.logps, found.entropy, None
+
+
+@dataclass(frozen=True)
+class AnswerRow:
+    """A pair as the generator is trained on it.
+
+    Attributes:
+        prompt: Ids of the prompt, what is known of the user included.
+        chosen: Ids of the chosen answer.
+        rejected: Ids of the other.
+        ref_chosen: Log-probability of the chosen answer under the reference, in nats.
+        ref_rejected: The same of the other.
+    """
+
+    prompt: Ids
+    chosen: Ids
+    rejected: Ids
+    ref_chosen: float
+    ref_rejected: float
+
+
+class AnswerTrainer(Guarded, DPOTrainer):
+    """DPO or IPO of the generator, the reference given with the rows (POPI, stage 2; PT)."""
+
+    def __init__(
+        self,
+        model: Any,
+        rows: Sequence[AnswerRow],
+        kind: Kind,
+        beta: float,
+        config: DPOConfig,
+        tokenizer: Any,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        self.kind: Kind = kind
+        config.precompute_ref_log_probs = True
+        config.beta, config.remove_unused_columns = beta, False
+        pad = tokenizer.pad_token_id
+        active = getattr(model, "active_adapter", None)
+        super().__init__(
+            model=model,
+            args=config,
+            data_collator=lambda examples: collate(examples, pad),
+            train_dataset=Dataset.from_list([vars(row) for row in rows]),
+            processing_class=tokenizer,
+            callbacks=list(callbacks),
+        )
+        if active is not None:  # TRL copies the adapter called default into a reference that is not used here
+            if "ref" in model.peft_config:
+                model.delete_adapter("ref")
+            model.set_adapter(active)
+
+    def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset  # it holds ids already
+
+    def _precompute_ref_logps(self, dataset: Any, *_: Any, **__: Any) -> Any:
+        return dataset  # and the reference's log-probabilities
+
+    def _compute_loss(self, model: Any, inputs: Mapping[str, Tensor], return_outputs: bool) -> Any:
+        n = len(inputs["prompt"])
+        owner = torch.arange(n, device=inputs["prompt"].device).repeat(2)
+        found = after_prompts(
+            model, (inputs["prompt"], inputs["prompt_mask"]), owner, (inputs["words"], inputs["there"])
+        )
+        chosen, rejected = found.logps.sum(1).chunk(2)
+        m = margin(chosen, rejected, inputs["ref_chosen"], inputs["ref_rejected"])
+        loss = preference_loss(m, self.beta, self.kind).mean()
+        mode = "train" if self.model.training else "eval"
+        gathered = self.accelerator.gather_for_metrics(m.detach())
+        self._metrics[mode]["margin"].append(gathered.mean().item())
+        self._metrics[mode]["accuracy"].append((gathered > 0).float().mean().item())
+        return (loss, found) if return_outputs else loss
+
+
+def collate(examples: Sequence[Mapping[str, Any]], pad: int) -> dict[str, Tensor]:
+    """Return a batch: prompts padded on the left, chosen answers and then the others on the right."""
+    prompt, mask = left_padded([e["prompt"] for e in examples], pad)
+    answers = [e["chosen"] for e in examples] + [e["rejected"] for e in examples]
+    words, there = right_padded(answers, pad)
+    out = {"prompt": prompt, "prompt_mask": mask, "words": words, "there": there}
+    for name in ("ref_chosen", "ref_rejected"):
+        out[name] = torch.tensor([e[name] for e in examples], dtype=torch.float32)
+    return out
