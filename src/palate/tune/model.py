@@ -16,6 +16,7 @@ from typing import Any
 
 from palate.core import ConfigError, StorageError
 from palate.models.weights import DTYPES, folder_key, torch_device
+from palate.tune.running import quiet
 
 __all__ = ["PLAIN_TEMPLATE", "Base", "Cast", "Lora", "load_base"]
 
@@ -138,11 +139,14 @@ def _read(spec: str, dtype: str, reward: bool, revision: str | None) -> tuple[An
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+    kind = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
+    labels = {"num_labels": 1} if reward else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(spec, revision=revision or "main")
-        kind = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
-        labels = {"num_labels": 1} if reward else {}
-        model = kind.from_pretrained(spec, revision=revision or "main", dtype=getattr(torch, dtype), **labels)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(spec, revision=revision or "main")
+            model = kind.from_pretrained(
+                spec, revision=revision or "main", dtype=getattr(torch, dtype), **labels
+            )
     except Exception as error:
         raise ConfigError(
             f"the model {spec!r} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
@@ -280,17 +284,22 @@ class Cast:
     def save(self, folder: str | Path) -> None:
         """Write the trained weights: an adapter a role, or a whole model a role that was trained."""
         path = Path(folder)
-        for role in self.roles:
-            if self._peft is not None:
-                name = self._adapters[role]
-                self._peft.save_pretrained(path / role, selected_adapters=[name])
-                inner = path / role / name  # where PEFT puts adapters that are not called default
-                if name != _TRAINED and inner.is_dir():
-                    for file in inner.iterdir():
-                        file.replace(path / role / file.name)
-                    inner.rmdir()
-            elif role in self._copies:
-                self._copies[role].save_pretrained(path / role)
+        with quiet():
+            for role in self.roles:
+                self._save_role(role, path / role)
+
+    def _save_role(self, role: str, folder: Path) -> None:
+        if self._peft is None:
+            if role in self._copies:
+                self._copies[role].save_pretrained(folder)
+            return
+        name = self._adapters[role]
+        self._peft.save_pretrained(folder, selected_adapters=[name])
+        inner = folder / name  # where PEFT puts adapters that are not called default
+        if name != _TRAINED and inner.is_dir():
+            for file in inner.iterdir():
+                file.replace(folder / file.name)
+            inner.rmdir()
 
     def load(self, folder: str | Path) -> None:
         """Read what :meth:`save` wrote.
@@ -303,7 +312,8 @@ class Cast:
             if not (path / role).is_dir():
                 continue
             try:
-                self._load_role(role, path / role)
+                with quiet():
+                    self._load_role(role, path / role)
             except Exception as error:
                 raise StorageError(
                     f"the weights in {path / role} do not fit {self.base.spec} ({error}); name the model "

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from palate.core import ConfigError, Conversation, Feedback
 
-__all__ = ["TEMPLATES", "Message", "Templates", "templates"]
+__all__ = ["SECOND", "TEMPLATES", "Message", "Templates", "fill", "spoken", "templates"]
 
 Message = dict[str, str]
 
@@ -138,7 +138,7 @@ TEMPLATES = {
         infer=(
             "# What a user chose before\n{signals}\n\n# Task\nEach example shows an answer that the user "
             "preferred and one that they did not, to the same prompt. Sum up, briefly and in order, what "
-            "this user likes in an answer. Go beyond the examples: whoever writes for this user next is given "
+            "this user likes in an answer. Go beyond the examples: whoever writes for them next is given "
             "your summary and nothing else."
         ),
         infer_for_prompt=(
@@ -175,8 +175,36 @@ TEMPLATES = {
         pair="Request: {prompt}\n- kept: {chosen}\n- passed over: {rejected}",
         separator="\n",
     ),
+    "small": Templates(
+        system="",
+        system_personal="",
+        answer="ask {prompt}",
+        answer_from_signals="{signals} ask {prompt}",
+        answer_from_summary="user {summary} ask {prompt}",
+        infer_system="",
+        infer="{signals} describe",
+        infer_for_prompt="{signals} ask {prompt} describe",
+        pair="ask {prompt} good {chosen} bad {rejected}",
+        fact="{value}",
+        separator=" ",
+    ),
+    "small-second": Templates(
+        system="",
+        system_personal="",
+        answer="about {prompt}",
+        answer_from_signals="about {prompt} seen {signals}",
+        answer_from_summary="about {prompt} person {summary}",
+        infer_system="",
+        infer="portray {signals}",
+        infer_for_prompt="portray {signals} about {prompt}",
+        pair="about {prompt} yes {chosen} no {rejected}",
+        fact="{value}",
+        separator=" next ",
+    ),
 }
 """The sets by name."""
+SECOND = {"first": "second", "small": "small-second"}
+"""The other set that results must not hang on, by name."""
 
 
 def templates(name: str) -> Templates:

@@ -9,6 +9,7 @@ stage on its share of each batch.
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import Any
 from palate.core import ConfigError, MethodError, StorageError
 from palate.core.job import Tell, current_job
 
-__all__ = ["Settings", "Stage", "as_plain", "configured", "run_stage", "stage"]
+__all__ = ["Settings", "Stage", "as_plain", "configured", "quiet", "run_stage", "stage"]
 
 _WHOLE = "trainer_state.json"  # the last file of a checkpoint that is written
 
@@ -125,6 +126,11 @@ def configured(kind: type, settings: Settings, stage: Stage, **own: Any) -> Any:
     import torch
 
     graphics = torch.cuda.is_available()
+    with quiet():
+        return _config(kind, settings, stage, graphics, own)
+
+
+def _config(kind: type, settings: Settings, stage: Stage, graphics: bool, own: dict[str, Any]) -> Any:
     return kind(
         output_dir=str(stage.folder),
         max_steps=settings.steps,
@@ -163,10 +169,13 @@ def run_stage(stage: Stage, make: Callable[[list[Any]], Any], told: str) -> list
         MethodError: If the machine's memory does not suffice.
     """
     import torch
+    from transformers import PrinterCallback
 
-    trainer = make([_callback(current_job().tell, told)])
     try:
-        trainer.train(resume_from_checkpoint=_last(stage.folder))
+        with quiet():
+            trainer = make([_callback(current_job().tell, told)])
+            trainer.remove_callback(PrinterCallback)
+            trainer.train(resume_from_checkpoint=_last(stage.folder))
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
             raise
@@ -177,6 +186,22 @@ def run_stage(stage: Stage, make: Callable[[list[Any]], Any], told: str) -> list
         ) from error
     log: list[dict[str, Any]] = trainer.state.log_history
     return log
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' own bars and notices of names to come from the terminal."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _callback(tell: Tell, told: str) -> Any:
