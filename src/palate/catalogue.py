@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -44,10 +45,19 @@ _OURS = {
     "pi": "palate.persona.pi:PI",
     "rm-persona": "palate.persona_reward:PersonaReward",
     "synthesizeme": "palate.persona.synthesizeme:SynthesizeMe",
+    "popi": "palate.tune.popi:Popi",
 }
 
 
-_EXTRAS = {"torch": "located", "vector_quantize_pytorch": "located"}
+_EXTRAS = {
+    "torch": "located",
+    "vector_quantize_pytorch": "located",
+    "trl": "tune",
+    "peft": "tune",
+    "datasets": "tune",
+    "transformers": "tune",
+    "accelerate": "tune",
+}
 
 
 @lru_cache(maxsize=1)
@@ -96,11 +106,15 @@ def find(name: str) -> type[Method]:
         raise ConfigError(f"there is no method {name!r}{hint} Known: {', '.join(names())}")
     module, _, attribute = known[name].partition(":")
     try:
-        return getattr(import_module(module), attribute)  # type: ignore[no-any-return]
+        found: type[Method] = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
         if error.name not in _EXTRAS:
             raise
         raise MissingExtra(f"the method {name}", _EXTRAS[error.name], error.name) from error
+    for package in found.packages:
+        if find_spec(package) is None:
+            raise MissingExtra(f"the method {name}", _EXTRAS[package], package)
+    return found
 
 
 def build(name: str, fields: Mapping[str, Any] | None = None, **common: Any) -> Method:

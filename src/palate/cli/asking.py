@@ -15,7 +15,7 @@ from palate.core.errors import ConfigError
 if TYPE_CHECKING:
     from palate.models.llm.session import Session
 
-__all__ = ["LM", "Agreed", "Judge", "agree", "asking", "asks"]
+__all__ = ["LM", "Agreed", "Judge", "Tuned", "agree", "asking", "asks"]
 
 LM = Annotated[
     str,
@@ -26,6 +26,14 @@ LM = Annotated[
     ),
 ]
 Judge = Annotated[str, typer.Option("--judge-lm", help="The model that judges, if it is another.")]
+Tuned = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        envvar="PALATE_MODEL",
+        help="Causal model that trained-in methods tune: a folder, or ORGANISATION/NAME on the hub.",
+    ),
+]
 Agreed = Annotated[bool, typer.Option("--yes", "-y", help="Agree to the expected cost without being asked.")]
 _OPTIONS: dict[str, tuple[Any, Any]] = {
     "budget": (

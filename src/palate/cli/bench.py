@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from palate.cli.asking import LM, Agreed, Judge, agree, asks
+from palate.cli.asking import LM, Agreed, Judge, Tuned, agree, asks
 from palate.cli.shared import Fields, Seed, Settings, app, pairs, read_settings
 from palate.core.errors import ConfigError
 
@@ -45,6 +45,7 @@ def bench(
     jobs: Annotated[int, typer.Option(help="Trials at a time; 0: one a core.")] = 0,
     lm: LM = "",
     judge_lm: Judge = "",
+    model: Tuned = "",
     users: Annotated[int, typer.Option(help="Most test users; 0 keeps all.")] = 0,
     curve: Annotated[str, typer.Option(help="Past choices at which --lm methods are measured: 1,2,4.")] = "",
     transfer: Annotated[str, typer.Option(help="Models that write for each other to judge: A,B.")] = "",
@@ -65,7 +66,8 @@ def _study(given: dict[str, Any], config: Path | None) -> "Study":
 
     if config is not None:
         usual = {name: p.default for name, p in inspect.signature(bench).parameters.items()}
-        said = sorted(name for name, value in given.items() if value != usual[name] and name != "lm")
+        from_outside = ("lm", "model")  # the environment may say these
+        said = sorted(n for n, value in given.items() if value != usual[n] and n not in from_outside)
         if said:
             raise ConfigError(
                 f"--config {config} already says what to run, and so does --{said[0].replace('_', '-')}: "

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from palate.cli.asking import LM, Judge, asks
+from palate.cli.asking import LM, Judge, Tuned, asks
 from palate.cli.shared import Encoder, Fields, File, Seed, Settings, app, pairs, read_settings, write_out
 
 __all__ = ["adapt", "explain", "fit", "rank"]
@@ -27,6 +27,7 @@ def fit(
     gate: Annotated[bool, typer.Option(help="Apply personas only as far as they prove right.")] = True,
     lm: LM = "",
     judge_lm: Judge = "",
+    base: Tuned = "",
 ) -> None:
     """Learn from feedback and save a model (with the words of `style` beside it)."""
     from palate.terminal import progress_bar
@@ -42,7 +43,7 @@ def fit(
             read_settings(settings or []).get(method, {}),
             pairs(field or [], "--field"),
             gate,
-            {"lm": lm, "judge_lm": judge_lm},
+            {"lm": lm, "judge_lm": judge_lm, **({"model": base} if base else {})},
         )
     model.save(out)
     print(f"{model.summary}")

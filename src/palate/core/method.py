@@ -44,6 +44,8 @@ class Method(ABC):
         space: Values worth trying, by field: what a search over settings draws from. Empty where the
             method chooses everything itself on validation users, or has nothing to choose.
         uses_lm: Whether it asks a language model, so that every call may cost money.
+        tunes: Whether it tunes a model of the user's own, named by its field ``model``.
+        packages: Packages that it imports on use, and cannot do without.
         baseline: Name of the unpersonalized method that a persona must beat, and that is used where it
             does not.
         gate_folds: How many parts a user's history is cut into when a persona is tested on held-back choices.
@@ -56,6 +58,8 @@ class Method(ABC):
     seconds_per_10k: ClassVar[float] = 5.0
     space: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     uses_lm: ClassVar[bool] = False
+    tunes: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ()
     baseline: ClassVar[str] = "pooled"
     gate_folds: ClassVar[int] = 10
 

@@ -47,6 +47,8 @@ class Study:
         cap: Most pairs a user from ratings.
         lm: The language model that methods write and judge with; "" leaves out methods that need one.
         judge_lm: The one that judges; "" is the same.
+        model: The causal model that trained-in methods tune: a folder or a name on the hub; "" leaves them
+            out.
         curve: Numbers of past choices at which methods that ask a model are measured, beside none and all.
         users: Most test users, and a quarter as many validation users, that are kept, drawn by ``seed``;
             None keeps all. Methods that ask a model cost by the user.
@@ -69,6 +71,7 @@ class Study:
     cap: int = 100
     lm: str = ""
     judge_lm: str = ""
+    model: str = ""
     curve: tuple[int, ...] = ()
     users: int | None = None
     transfer: tuple[str, ...] = ()
@@ -101,6 +104,7 @@ class Study:
             tasks = [fewer_users(task, self.users, seed=self.seed) for task in tasks]
         methods, left_out = self._methods()
         common = {"lm": self.lm, "judge_lm": self.judge_lm} if self.lm else {}
+        common |= {"model": self.model} if self.model else {}
         bench = Bench(
             tasks, methods, self.encoders, self._seeds(), common=common, asked_curve=tuple(self.curve)
         )
@@ -113,10 +117,13 @@ class Study:
         needs = available()
         able = [name for name, missing in needs.items() if not missing]
         silent = [name for name in able if find(name).uses_lm and not self.lm]
+        untuned = [name for name in able if find(name).tunes and not self.model]
         notes = [f"Left out: {missing}." for missing in needs.values() if missing]
         if silent:
             notes.append(f"Left out, for they ask a language model and none was named: {', '.join(silent)}.")
-        return {name: {} for name in able if name not in silent}, notes
+        if untuned:
+            notes.append(f"Left out, for they tune a model and none was named: {', '.join(untuned)}.")
+        return {name: {} for name in able if name not in silent + untuned}, notes
 
     def _people(
         self, facts: dict[str, dict[str, Any]], samples: dict[str, WorldSample], progress: Progress | None

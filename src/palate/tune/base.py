@@ -87,6 +87,8 @@ class TunedMethod(Method):
     """
 
     needs: ClassVar[str] = "a causal language model: --set METHOD.model=FOLDER or $PALATE_MODEL, extra tune"
+    tunes: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ("trl", "peft", "accelerate", "datasets")
     baseline: ClassVar[str] = "pooled"
     gate_folds: ClassVar[int] = 2
     seconds_per_10k: ClassVar[float] = 3600.0
