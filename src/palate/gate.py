@@ -15,14 +15,24 @@ average answer. The verdict is stored with the persona and shown with it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.core import History, Method, Pairs, Personas, Population, Queries, Verdicts
+from palate.core import (
+    History,
+    Method,
+    Pairs,
+    Persona,
+    PersonaMismatch,
+    Personas,
+    Population,
+    Queries,
+    Verdicts,
+)
 from palate.numerics.design import log_loss, mean_by
 
 __all__ = ["Gate", "Held", "differences", "fold_rows", "hold_back"]
@@ -162,6 +172,26 @@ class Gate(Method):
 
     def _control_size(self) -> int:
         return int(self.control._average_vector().shape[-1])
+
+    def inner_persona(self, persona: Persona) -> Persona:
+        """Return a persona of this gate as the inner method's own: its part of the vector, its model.
+
+        For what cannot be mixed by weight, such as writing: whoever asks looks at the verdict first.
+
+        Raises:
+            PersonaMismatch: If another model made it.
+        """
+        source = persona.provenance
+        if source is None:
+            return persona
+        if source.model != self.fingerprint:
+            raise PersonaMismatch(
+                f"a persona of {source.method} (model {source.model}) was given to {self.label} "
+                f"(model {self.fingerprint}); adapt the user again with this model"
+            )
+        size = len(persona.vector or ()) - 1 - self._control_size()
+        own = replace(source, method=self.method.label, model=self.method.fingerprint)
+        return replace(persona, vector=(persona.vector or ())[: max(0, size)] or None, provenance=own)
 
     def save(self, folder: str | Path) -> Path:
         """Write the gate, and both methods in folders of their own inside."""

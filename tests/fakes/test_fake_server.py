@@ -159,7 +159,6 @@ def test_models_are_listed_and_are_named_fake(serve):
         (b'{"model": "fake-world", "messages": [], "temperature": NaN}', 400, "invalid_body"),
         (b'{"model": "fake-world", "messages": [], "n": 1000}', 400, "invalid_body"),
         (b'{"model": "fake-world", "messages": [], "max_tokens": -1}', 400, "invalid_body"),
-        (b'{"model": "fake-world", "messages": [], "stream": true}', 400, "no_stream"),
         (b'{"model": "gpt-4o", "messages": []}', 404, "model_not_found"),
     ],
 )

@@ -4,6 +4,7 @@ shared    the applications, options and how values are read
 data      look at feedback, make a world, curate
 bench     run methods on people never seen, and compare reports
 people    fit, adapt, rank, explain: the parts of the main job by themselves
+generate  write an answer for a user
 words     personas in words and the models behind them: diff, export, optimize, judge, trace, attack
 asking    options of verbs that ask a language model
 told      how a persona is shown
@@ -15,11 +16,11 @@ from typing import Annotated
 import typer
 
 from palate import __version__
-from palate.cli import bench, data, people, words
+from palate.cli import bench, data, generate, people, words
 from palate.cli.shared import app
 from palate.core.errors import PalateError
 
-__all__ = ["app", "bench", "data", "main", "people", "words"]
+__all__ = ["app", "bench", "data", "generate", "main", "people", "words"]
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer carries its own copy of click
 

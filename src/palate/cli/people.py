@@ -2,14 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from palate.cli.asking import LM, Judge, Tuned, asks
 from palate.cli.shared import Encoder, Fields, File, Seed, Settings, app, pairs, read_settings, write_out
 
-__all__ = ["adapt", "explain", "fit", "rank"]
+__all__ = ["adapt", "explain", "fit", "rank", "recipes"]
 
 Model = Annotated[Path, typer.Argument(help="Folder that `palate fit` wrote.")]
 
@@ -20,6 +20,7 @@ def fit(
     file: File,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.")],
     method: Annotated[str, typer.Option("--method", "-m")] = "mixed",
+    recipe: Annotated[str, typer.Option(help="A setting of a paper: see `palate recipes`; or a file.")] = "",
     encoder: Encoder = "lexical",
     seed: Seed = 0,
     settings: Settings = None,
@@ -30,24 +31,60 @@ def fit(
     base: Tuned = "",
 ) -> None:
     """Learn from feedback and save a model (with the words of `style` beside it)."""
+    from palate.catalogue import find
+    from palate.core.job import job
     from palate.terminal import progress_bar
-    from palate.workshop import fit_model
+    from palate.workshop import fit_model, leads
 
-    with progress_bar() as tell:
+    values: dict[str, Any] = {}
+    if recipe:
+        from palate.tune.recipe import load_recipe
+
+        found = load_recipe(recipe)
+        method, values = found.method, dict(found.fields)
+    values |= read_settings(settings or []).get(method, {})
+    folder = out / "training" if find(method).tunes else None  # where a run that was cut goes on
+    with progress_bar() as tell, job(folder, tell):
         tell(f"learning {method}", 0, 0)
         model = fit_model(
             file,
             method,
             encoder,
             seed,
-            read_settings(settings or []).get(method, {}),
+            values,
             pairs(field or [], "--field"),
             gate,
             {"lm": lm, "judge_lm": judge_lm, **({"model": base} if base else {})},
         )
+    if not leads():
+        return
     model.save(out)
     print(f"{model.summary}")
     print(out)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str, typer.Argument(help="One recipe, told whole; without, all are listed.")] = "",
+) -> None:
+    """List settings of the papers that `palate fit --recipe` runs, with what each needs."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from palate.terminal import console
+    from palate.tune.recipe import load_recipe
+    from palate.tune.recipe import recipes as known
+
+    if name:
+        told = load_recipe(name)
+        for key in ("title", "source", "method", "data", "needs", "hours", "published"):
+            console.print(f"{key + ':':<11}{getattr(told, key)}", highlight=False, markup=False)
+        console.print("fields:", *(f"  {key}: {value}" for key, value in told.fields.items()), sep="\n")
+        return
+    table = Table("recipe", "what it does", "source", "hours", title="recipes", title_justify="left")
+    for each in known().values():
+        table.add_row(*map(escape, (each.name, each.title, each.source, each.hours.partition(":")[0])))
+    console.print(table)
 
 
 @app.command()

@@ -44,36 +44,39 @@ def export(
     ] = "prompt",
     user: User = "",
     history: Annotated[str, typer.Option(help="Feedback: the choices that become rows.")] = "",
+    layout: Annotated[
+        str, typer.Option(help="Columns of the rows: trl, openrlhf, openrlhf-text, icai (a CSV).")
+    ] = "trl",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File; default stdout.")] = None,
     longest: Annotated[int, typer.Option(help="Most characters of a system prompt.")] = 4000,
 ) -> None:
     """Turn personas into a system prompt, JSON, or training rows with personas in them."""
-    from palate.export import Exported, as_lines, system_prompt, to_json, training_rows
+    from palate.export import Exported, as_csv, as_lines, system_prompt, to_json, training_rows
     from palate.feedback import read
+    from palate.harm import screen_persona
     from palate.terminal import errors
     from palate.workshop import persona_versions, read_personas, write_lines
 
     if kind not in ("prompt", "json"):
         if not history:
             raise ConfigError(f"--as {kind} needs --history FILE: the choices that become rows")
-        made = read_personas(str(personas))
-        done = Exported()
-        people = read(history).population
-        rows = as_lines(training_rows(people, made, cast(Any, kind), longest=longest, done=done))
-        if out is None:
-            for line in rows:
-                print(line)
-        else:
-            write_lines(rows, out)
-        for line in done.lines():
-            errors.print(line, highlight=False, markup=False)
-        return
-    found = persona_versions(str(personas), str(personas), user)[1]
-    text = system_prompt(found, longest) if kind == "prompt" else to_json(found)
-    if out is None:
-        print(text)
+        made, people, done = read_personas(str(personas)), read(history).population, Exported()
+        rows = training_rows(
+            people, made, cast(Any, kind), layout=cast(Any, layout), longest=longest, done=done
+        )
+        lines = as_csv(rows) if layout == "icai" else as_lines(rows)
+        told = done.lines()  # is read when all rows are
     else:
-        write_lines([text], out)
+        found, refused = screen_persona(persona_versions(str(personas), str(personas), user)[1])
+        lines = iter([system_prompt(found, longest) if kind == "prompt" else to_json(found)])
+        told = iter(f"left out, for it asks for harm: {each.statement!r} ({each.kind})" for each in refused)
+    if out is None:
+        for line in lines:
+            print(line)
+    else:
+        write_lines(lines, out)
+    for line in told:
+        errors.print(line, highlight=False, markup=False)
 
 
 @app.command()

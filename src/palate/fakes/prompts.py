@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from palate.models.llm.program import Message, Program
 
-__all__ = ["PastChoice", "Seen", "read_choice", "read_messages"]
+__all__ = ["PastChoice", "Seen", "read_chat", "read_choice", "read_messages"]
 
 _SECTION = re.compile(r"<([a-z]+)>\n(.*?)\n?</\1>", re.DOTALL)
 _LABEL = re.compile(
@@ -18,6 +18,10 @@ _LABEL = re.compile(
     re.MULTILINE,
 )
 _GUARD = Program("guard", "title", "instruction", "ask", "answer").system.rpartition("\n\n")[2]
+_TOLD = "Below is what is known of the user's taste"
+_LIKES = "What they like:\n"
+_ASKED = "They asked: "
+_CHOICE = (("They chose: ", "Chosen: "), ("They did not choose: ", "Rejected: "), ("Because: ", "Why: "))
 _WHY = ("Why", "Reason", "Reasoning")
 
 
@@ -86,6 +90,28 @@ def read_messages(messages: Sequence[Message], blind: Sequence[str] = ()) -> See
     ask = user[at:].strip()
     whole = "\0".join((title, instruction, *(f"{tag}\1{text}" for tag, text in sections), orders, ask))
     return Seen(title.strip(), instruction, tuple(sections), orders, ask, user, whole)
+
+
+def read_chat(messages: Sequence[Message], blind: Sequence[str] = ()) -> Seen | None:
+    """Read a conversation that is to be carried on, the persona in its system message or none.
+
+    Returns:
+        What is seen, as of a prompt to answer for a user; None where the system message is another.
+    """
+    system = "\n\n".join(m.content for m in messages if m.role in ("system", "developer"))
+    turns = [m for m in messages if m.role not in ("system", "developer")]
+    if not turns or not (system.startswith(_TOLD) or not system):
+        return None
+    likes, *choices = system.partition(_LIKES if _LIKES in system else "\n\n")[2].split(f"\n\n{_ASKED}")
+    if likes.startswith(_ASKED):
+        likes, choices = "", [likes.removeprefix(_ASKED), *choices]
+    for theirs, ours in _CHOICE:
+        choices = [text.replace(f"\n{theirs}", f"\n{ours}") for text in choices]
+    told = [("persona", likes), *(("example", f"Conversation: {text}") for text in choices)]
+    said = turns[0].content if len(turns) == 1 else "\n".join(f"{m.role}: {m.content}" for m in turns)
+    sections = tuple((tag, text) for tag, text in told if text and tag not in blind)
+    whole = "\0".join((*(f"{tag}\1{text}" for tag, text in sections), said))
+    return Seen("Answer for a user", "", (*sections, ("conversation", said)), "", "", said, whole)
 
 
 def read_choice(text: str) -> PastChoice:

@@ -1,7 +1,8 @@
 """The engine of a fake: a request in, an answer out, by reading the messages and nothing else.
 
-The task is found by the first line of the system message. ``make_engine`` is what the client calls for a
-model whose name begins with ``fake:``.
+The task is found by the first line of the system message; a conversation without any, or with a persona as
+``palate.export`` puts it, is carried on. ``make_engine`` is what the client calls for a model whose name
+begins with ``fake:``.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from palate.fakes import verdicts, writing
 from palate.fakes.knobs import Draws, Knobs
-from palate.fakes.prompts import Seen, read_messages
+from palate.fakes.prompts import Seen, read_chat, read_messages
 from palate.fakes.proposals import fill_fields
 from palate.fakes.verdicts import Said
 from palate.feedback.world_answers import world_answers
@@ -101,7 +102,7 @@ class Reader:
         seen = read_messages(messages, self.knobs.blind)
         sampled = (settings.seed or 0, settings.sample) if settings.temperature > 0 else ()
         draws = Draws(seen.whole, self.knobs.seed, sampled)
-        said, finish = self._said(seen, draws, settings.temperature)
+        said, finish = self._said(seen, read_chat(messages, self.knobs.blind), draws, settings.temperature)
         pieces = tokens(said.text)
         most = min(settings.longest, len(pieces))
         if draws.happens("truncated", self.knobs.truncated):
@@ -112,7 +113,7 @@ class Reader:
         logprobs = _logprobs(pieces, said, settings.logprobs) if given else ()
         return Completion("".join(pieces), finish, tokens_in, len(pieces), logprobs)
 
-    def _said(self, seen: Seen, draws: Draws, temperature: float) -> tuple[Said, str]:
+    def _said(self, seen: Seen, chat: Seen | None, draws: Draws, temperature: float) -> tuple[Said, str]:
         """Return what is said, and how it ends."""
         if draws.happens("refuse", self.knobs.refuse):
             return Said(_REFUSAL), "refusal"
@@ -121,7 +122,10 @@ class Reader:
         task = _TASKS.get(seen.title.rstrip(".:"))
         if task is not None:
             return task(seen, self.knobs, draws, temperature), "stop"
-        return Said(fill_fields(seen, draws) or _OTHER), "stop"
+        filled = fill_fields(seen, draws)
+        if chat is not None and not filled:
+            return writing.answer(chat, self.knobs, draws, temperature), "stop"
+        return Said(filled or _OTHER), "stop"
 
 
 def _logprobs(pieces: Sequence[str], said: Said, most: int) -> tuple[Token, ...]:

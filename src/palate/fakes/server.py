@@ -7,8 +7,9 @@
 
 It speaks ``POST /v1/chat/completions`` and ``GET /v1/models`` over connections that are kept alive. It has
 the knobs and the reader of the fake in process, and gives equal answers to equal calls. Above temperature 0
-the body's ``seed`` draws; where it has none, the idempotency key, which tells samples apart. ``GET /ledger``
-shows what was charged.
+the body's ``seed`` draws; where it has none, the idempotency key, which tells samples apart. With ``stream``
+an answer comes token by token as server-sent events; there ``hang`` and ``drop`` strike in its middle.
+``GET /ledger`` shows what was charged.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from typing import Any, NamedTuple, Self
 from palate.core import ConfigError
 from palate.fakes.knobs import Knobs
 from palate.fakes.ledger import Ledger
-from palate.fakes.reader import Reader, Settings, Transport
+from palate.fakes.reader import Reader, Settings, Transport, tokens
 from palate.models.llm.engine import Completion, TooLong
 from palate.models.llm.program import Message
 
@@ -55,6 +56,7 @@ class _Call(NamedTuple):
     messages: tuple[Message, ...]
     settings: Settings
     choices: int
+    stream: bool = False
 
 
 class Server:
@@ -215,6 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
         except TooLong as error:
             message = f"This model's maximum context length is {error.limit} tokens: {error}"
             raise _Wrong(400, "context_length_exceeded", message) from error
+        if call.stream:
+            return self._send_stream(_events(answer), trouble)
         if trouble == "hang":
             fake.closing.wait()
             self.close_connection = True
@@ -246,6 +250,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.flush_headers()
         self.close_connection = self.close_connection or not whole
 
+    def _send_stream(self, events: list[bytes], trouble: str) -> None:
+        """Send events one by one; or half of them, and then nothing more, or break the connection."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for event in events[: len(events) // 2] if trouble else events:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+        if trouble == "hang":
+            self.server.fake.closing.wait()
+        if not trouble:
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = self.close_connection or bool(trouble)
+
 
 def _read_call(body: bytes, models: Sequence[str]) -> _Call:
     """Read the body of a call for completions."""
@@ -264,11 +282,9 @@ def _read_call(body: bytes, models: Sequence[str]) -> _Call:
             raise ValueError("n, temperature or max_tokens is out of range")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _Wrong(400, "invalid_body", f"the body is no call for chat completions: {error!r}") from error
-    if sent.get("stream"):
-        raise _Wrong(400, "no_stream", "this fake does not stream: leave stream out")
     if model not in models:
         raise _Wrong(404, "model_not_found", f"The model {model!r} does not exist; here: {', '.join(models)}")
-    return _Call(model, messages, settings, choices)
+    return _Call(model, messages, settings, choices, bool(sent.get("stream")))
 
 
 def _words(content: Any) -> str:
@@ -295,6 +311,20 @@ def _answer(call: _Call, reader: Reader) -> dict[str, Any]:
             "total_tokens": tokens_in + tokens_out,
         },
     }
+
+
+def _events(answer: dict[str, Any]) -> list[bytes]:
+    """Return an answer as server-sent events: a token each, how it ended, what it took, and the end."""
+    shared = {**answer, "object": "chat.completion.chunk", "usage": None}
+    sent = []
+    for choice in answer["choices"]:
+        for piece in tokens(choice["message"]["content"]):
+            delta = {"index": choice["index"], "delta": {"role": "assistant", "content": piece}}
+            sent.append({**shared, "choices": [{**delta, "finish_reason": None}]})
+        end = {"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}
+        sent.append({**shared, "choices": [end]})
+    sent.append({**shared, "choices": [], "usage": answer["usage"]})
+    return [b"data: %b\n\n" % json.dumps(event).encode() for event in sent] + [b"data: [DONE]\n\n"]
 
 
 def _choice(number: int, made: Completion) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Language models: what is asked, in which words, of whom, at what cost, and where answers are kept.
 
 program     the words of a request and how its answer is read
+chat        a conversation that is carried on: its turns are messages
 wire        a request, an answer, and a conversation with a model as a generator
 
 session     opened around work: settings, clients, costs, rehearsals
 client      asks one model, for many conversations at once
+stream      one answer piece by piece
 drive       takes conversations from question to question; results in order, memory flat
 ticket      one request: its prompt, and what follows from what came back
 flights     calls on their way: equal ones are made once

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from palate.core import ConfigError, EndpointDown, KeyRefused, UnknownModel
 from palate.models.llm.budget import Cost
 from palate.models.llm.engine import (
+    BrokenOff,
     Closes,
     Completion,
     Disconnected,
@@ -53,6 +54,7 @@ _KINDS: dict[type[EngineError], str] = {
     TimedOut: "timeout",
     Refused: "refused",
     TooLong: "too long",
+    BrokenOff: "truncated",
 }
 _GO_ON = "Answers so far are kept: the same command goes on from them"
 
@@ -214,7 +216,7 @@ class Caller:
             kept = Kept(self._counted(answer, flight.messages), seconds)
             spent = self._spent(kept.completion)
             self._keep(flight, kept, spent)
-        except TimedOut:
+        except (TimedOut, BrokenOff):
             spent = self._expected(flight, answer=False)  # the endpoint may have charged the prompt
             raise
         finally:
@@ -276,6 +278,8 @@ class Caller:
                 )
             case TooLong():
                 return error
+            case BrokenOff():
+                return Fault(_KINDS[BrokenOff], str(error))
             case Unsupported(setting=setting) if self._without(setting, tries.sent):
                 return None
             case RateLimited():

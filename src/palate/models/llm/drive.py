@@ -276,7 +276,15 @@ class Drive(Generic[T]):
             self._answer(ticket, ticket.fault(problem.kind, str(problem)))
             return []
         reply = Reply(
-            c.text, value, c.tokens_in, c.tokens_out, kept.seconds, c.logprobs, ticket.paid, ticket.key
+            c.text,
+            value,
+            c.tokens_in,
+            c.tokens_out,
+            kept.seconds,
+            c.logprobs,
+            ticket.paid,
+            ticket.key,
+            c.finish,
         )
         self._answer(ticket, reply)
         return []

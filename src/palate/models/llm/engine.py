@@ -18,6 +18,7 @@ from palate.models.llm.program import Message
 from palate.models.llm.wire import Request, Token
 
 __all__ = [
+    "BrokenOff",
     "Closes",
     "Completion",
     "Disconnected",
@@ -91,6 +92,10 @@ class Disconnected(EngineError):
         self.refused = refused
 
 
+class BrokenOff(EngineError):
+    """An answer that stopped coming after a part of it had been heard: another try might say it otherwise."""
+
+
 class Forbidden(EngineError):
     """The key is missing, wrong, not allowed, or without credit (401, 402, 403)."""
 
@@ -133,7 +138,8 @@ class Engine(Protocol):
             model: The model's full name, as the client knows it.
             messages: What is sent.
             request: Its temperature, seed, logprobs and longest answer count; its sections are in the
-                messages already.
+                messages already. Where it has ``heard``, an engine that can gives it the answer piece by
+                piece; one that cannot leaves it alone.
 
         Raises:
             EngineError: One of this file.

@@ -12,13 +12,13 @@ does not charge twice for a call that was cut off and made again.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from palate.core import ConfigError, MissingExtra
-from palate.models.llm.engine import Completion, EngineError
+from palate.models.llm.engine import BrokenOff, Completion, EngineError
 from palate.models.llm.http_errors import as_engine_error
 from palate.models.llm.program import Message
 from palate.models.llm.scrub import Scrubber
@@ -121,7 +121,7 @@ class DSPyEngine:
         self._lock = threading.Lock()
         self._model = ""
         self._router: Any = None
-        self._send: Callable[[Any], Any] | None = None
+        self._line: Any = None
 
     def __repr__(self) -> str:
         return f"DSPyEngine({self._spec!r})"
@@ -129,33 +129,38 @@ class DSPyEngine:
     def complete(self, model: str, messages: Sequence[Message], request: Request) -> Completion:
         """Make one call; see :class:`palate.models.llm.engine.Engine`."""
         air = self._air
-        air.key, air.body, air.answered = request.key(model, messages), b"", False
+        air.key, air.body, air.answered, air.heard = request.key(model, messages), b"", False, 0
         failure: EngineError
         try:
             with self._lock:
-                send = self._send or self._open()
-            return self._read(send(self._request(messages, request)))
+                line = self._line or self._open()
+            asked = self._request(messages, request)
+            return self._read(
+                line.complete(asked) if not request.heard else self._aloud(line, asked, request)
+            )
         except (ConfigError, ImportError):
             raise
         except Exception as error:
             failure = as_engine_error(error, self._spec, self._scrub, air.body, air.answered)
+            if air.heard:
+                failure = BrokenOff(f"the answer broke off after {air.heard:,} characters: {failure}")
         raise failure  # outside the handler: the library's error may hold what ours leaves out
 
     def close(self) -> None:
         """Close all connections."""
         with self._lock:
-            self._send = None
+            self._line = None
             if self._router is not None:
                 self._router.close()
 
     # ---- ways to send -------------------------------------------------------------------------
 
-    def _open(self) -> Callable[[Any], Any]:
+    def _open(self) -> Any:
         """Find the way to this model once: the native one, or LiteLLM."""
         provider, definitions, keys = self._provider()
         if provider is None:
             self._model = self._endpoint.name
-            self._send = self._by_litellm
+            self._line = _ByLiteLLM(self._timeout, self._air)
         else:
             config = self._lm15.RouterConfig(
                 providers=definitions, api_keys=keys, max_connections=self._connections + 1
@@ -163,8 +168,8 @@ class DSPyEngine:
             self._router = self._lm15.LMRouter(config)
             native = self._router.lm(f"{provider}:{self._model}")
             native.transport = _Bounded(native.transport, self._timeout, self._air)
-            self._send = native.complete
-        return self._send
+            self._line = native
+        return self._line
 
     def _provider(self) -> tuple[str | None, tuple[Any, ...], dict[str, str] | None]:
         lm15, endpoint = self._lm15, self._endpoint
@@ -184,13 +189,6 @@ class DSPyEngine:
             return None, (), None
         self._model = resolution.model
         return resolution.provider, (), None
-
-    def _by_litellm(self, request: Any) -> Any:
-        """Make one call by LiteLLM; its connections are its own."""
-        from dspy.clients.engines import LiteLLMEngine
-
-        headers = {"Idempotency-Key": self._air.key}
-        return LiteLLMEngine(timeout=self._timeout, extra_headers=headers).complete(request)
 
     # ---- there and back -------------------------------------------------------------------------
 
@@ -212,6 +210,15 @@ class DSPyEngine:
         system = "\n\n".join(_clean(m.content) for m in messages if m.role == "system") or None
         return lm15.Request(model=self._model, messages=tuple(said), system=system, config=config)
 
+    def _aloud(self, line: Any, asked: Any, request: Request) -> Any:
+        """Let an answer be heard as it comes; return it whole."""
+        with self._lm15.ResponseStream(line.stream(asked), asked) as pieces:
+            for piece in pieces:
+                if piece and request.heard:
+                    request.heard(self._scrub.known(piece))
+                    self._air.heard += len(piece)
+            return pieces.response
+
     def _read(self, response: Any) -> Completion:
         refusals = [part.text for part in response.message.parts if part.type == "refusal"]
         text = "".join(part.text for part in response.message.parts if part.type == "text")
@@ -228,6 +235,25 @@ class DSPyEngine:
         )
 
 
+class _ByLiteLLM:
+    """Calls by LiteLLM; its connections are its own."""
+
+    def __init__(self, timeout: float, air: threading.local) -> None:
+        self._timeout, self._air = timeout, air
+
+    def complete(self, request: Any) -> Any:
+        return self._engine().complete(request)
+
+    def stream(self, request: Any) -> Any:
+        return self._engine().stream(request)
+
+    def _engine(self) -> Any:
+        from dspy.clients.engines import LiteLLMEngine
+
+        headers = {"Idempotency-Key": self._air.key}
+        return LiteLLMEngine(timeout=self._timeout, extra_headers=headers)
+
+
 class _Bounded:
     """A transport that names every call, and gives one up that takes too long from end to end."""
 
@@ -238,18 +264,18 @@ class _Bounded:
         request.headers.append(("Idempotency-Key", self._air.key))
         request.connect_timeout = min(self._timeout, _CONNECT_SECONDS)
         request.read_timeout = request.write_timeout = self._timeout
-        deadline = time.monotonic() + self._timeout
-        return _Timed(self._inner.stream(request), deadline, self._air)
+        return _Timed(self._inner.stream(request), self._timeout, self._air)
 
     def close(self) -> None:
         self._inner.close()
 
 
 class _Timed:
-    """An answer on its way that must be whole by a moment of the monotonic clock."""
+    """An answer on its way that must be whole in time; one that comes in pieces, a piece each time."""
 
-    def __init__(self, inner: Any, deadline: float, air: threading.local) -> None:
-        self._inner, self._deadline, self._air = inner, deadline, air
+    def __init__(self, inner: Any, timeout: float, air: threading.local) -> None:
+        self._inner, self._timeout, self._air = inner, timeout, air
+        self._deadline = time.monotonic() + timeout
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -266,6 +292,15 @@ class _Timed:
             if time.monotonic() > self._deadline:
                 raise TimeoutError("the answer was not whole in time")
             yield chunk
+
+    def iter_lines(self) -> Iterator[bytes]:
+        self._air.answered = True
+        for line in self._inner.iter_lines():
+            if line.startswith(b"data:"):
+                self._deadline = time.monotonic() + self._timeout
+            elif time.monotonic() > self._deadline:  # signs of life, and no word
+                raise TimeoutError(f"nothing was said for {self._timeout:g} seconds")
+            yield line
 
     def read(self) -> bytes:
         body = b"".join(self)

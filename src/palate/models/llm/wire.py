@@ -13,8 +13,8 @@ them at once (``Client.run``), shares equal requests, and keeps every answer.
 
 import hashlib
 import json
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from palate.models.llm.program import Message, Program, Section, Told
@@ -51,6 +51,8 @@ class Request:
         logprobs: How many likeliest tokens are asked for at each place of the answer; 0 asks for none.
         max_tokens: Longest answer; 0 takes the program's.
         lm: Which model is asked; "" is that of the client that drives the conversation.
+        heard: Is given the answer piece by piece as it comes, by an engine that can; it is no part of the
+            call's content. See :func:`palate.models.llm.stream.spoken`.
     """
 
     program: Program
@@ -61,6 +63,7 @@ class Request:
     logprobs: int = 0
     max_tokens: int = 0
     lm: str = ""
+    heard: Callable[[str], None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def longest(self) -> int:
@@ -107,6 +110,7 @@ class Reply:
         logprobs: Token by token, where asked for and given.
         paid: Whether this call was made now; False for an answer from the store or of an equal call.
         key: The name under which the call is kept.
+        finish: How it ended: ``stop``, or ``length`` where the longest answer cut it off.
     """
 
     text: str
@@ -117,6 +121,7 @@ class Reply:
     logprobs: tuple[Token, ...] = ()
     paid: bool = True
     key: str = ""
+    finish: str = "stop"
 
 
 @dataclass(frozen=True, slots=True)
