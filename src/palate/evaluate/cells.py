@@ -81,6 +81,8 @@ class Cell:
         ]
         if method.uses_lm:
             parts += [list(self.asked_curve), list(task.transfer)]
+        if task.writing is not None and method.personal:
+            parts.append(task.writing.key)
         return hashlib.blake2b(
             json.dumps([*parts, self.seed, 4], default=str).encode(), digest_size=10
         ).hexdigest()

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from palate.catalogue import build
+from palate.core import Generates, Method
 from palate.evaluate.bench import Bench
 from palate.evaluate.cells import Cell, Fitted, Shelf, run
-from palate.evaluate.facets import probe_all
+from palate.evaluate.facets import probe_all, writing
 from palate.evaluate.protocol import Task, new_users
 from palate.models.llm.session import connect, current_session
 
@@ -94,9 +95,40 @@ def expect(bench: Bench, shelf: Shelf) -> Expected:
     rows = []
     for cell in bench.cells():
         method = cell.build()
-        if method.uses_lm and shelf.get(cell.key, cell.task.targets) is None:
+        if shelf.get(cell.key, cell.task.targets) is not None:
+            continue
+        if method.uses_lm:
             rows.append(_rehearse(cell))
+        elif _writes(cell, method):
+            rows.append(_judging(cell, not isinstance(method, Generates)))
     return Expected(rows)
+
+
+def _writes(cell: Cell, method: Method) -> bool:
+    """Whether the facet ``writing`` will ask about a method that asks no language model itself."""
+    settings = cell.task.writing
+    if settings is None or not method.personal:
+        return False
+    words = type(method)._words is not Method._words
+    return isinstance(method, Generates) or bool(settings.lm and words)
+
+
+def _judging(cell: Cell, by_lm: bool) -> Line:
+    """Count what the judge of written answers is asked, and the model that writes them, if one does."""
+    session, lm = current_session(), connect(cell.task.writing.judge).spec
+    with session.rehearsal() as plan:
+        times = writing.rehearse(cell.task, by_lm)
+    money = plan.money()
+    return Line(
+        " · ".join([cell.task.name, cell.method, "writing"]),
+        lm,
+        plan.calls * times,
+        plan.kept / max(1, plan.calls + plan.kept),
+        plan.tokens_in * times,
+        plan.tokens_out * times,
+        None if money is None else money * times,
+        plan.seconds(_latency(lm), session.settings.concurrency) * times,
+    )
 
 
 def _rehearse(cell: Cell) -> Line:
@@ -144,5 +176,8 @@ def _few(task: Task) -> tuple[Task, float]:
     if task.protocol != "new-users" or factor <= 1.0:
         return task, 1.0
     return replace(
-        new_users(task.name, people.take_users(keep)), simulated=task.simulated, suite=None
+        new_users(task.name, people.take_users(keep)),
+        simulated=task.simulated,
+        suite=None,
+        writing=task.writing,
     ), factor

@@ -47,6 +47,8 @@ class Task:
         size: Number of training pairs of all users together, under seen-users.
         suite: The :class:`~palate.evaluate.suite.Suite` that every method is asked, or None.
         transfer: Specs of language models that write for each other to judge; see the facet ``transfer``.
+        writing: :class:`~palate.evaluate.writing.Writing`, or None, where nobody writes; see the facet
+            ``writing``.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Task:
     size: int | None = None
     suite: Any = None
     transfer: tuple[str, ...] = ()
+    writing: Any = None
 
     @property
     def setting(self) -> str:
@@ -108,7 +111,7 @@ def fewer_users(task: Task, most: int, *, seed: int = 0) -> Task:
     for role, limit in ((1, -(-most // 4)), (2, most)):
         keep[rng.permutation(np.flatnonzero(people.role == role))[:limit]] = True
     fewer = new_users(task.name, people.take_users(keep), simulated=task.simulated)
-    return replace(fewer, suite=task.suite, transfer=task.transfer)
+    return replace(fewer, suite=task.suite, transfer=task.transfer, writing=task.writing)
 
 
 def seen_users(

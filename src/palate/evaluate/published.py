@@ -174,28 +174,15 @@ _TABLES: tuple[tuple[str, str, tuple[str, ...], str, tuple[tuple[str, str, tuple
         ("pal", "PAL", (54.2, 56.7)),
         ("epipersona-b", "EpiPersona-B", (58.5, 57.5)),
     )),
-    (_POPI, "ELIX", ("ELIX",), "accuracy, %", (
-        ("default", "raw prompting", (56.1,)),
-        ("pi", "inference prompting", (55.6,)),
-        ("popi", "inference only", (71.5,)),
-        ("popi", "full", (80.1,)),
-    )),
-    (_POPI, "ELIX", ("ELIX",), "win rate, %", (
-        ("default", "raw prompting", (49.3,)),
-        ("pi", "inference prompting", (47.4,)),
-        ("popi", "inference only", (63.8,)),
-        ("popi", "full", (64.0,)),
-    )),
-    (_POPI, "ELIX", ("ELIX",), "tokens shown", (
-        ("default", "raw prompting", (3175,)),
-        ("pi", "inference prompting", (536,)),
-        ("popi", "inference only", (52.5,)),
-        ("popi", "full", (52.5,)),
-    )),
     (_PT, "retrieved persona", ("BeaverTails", "HHH", "Mnemonic"), "Delta-PQ, %", (
         ("pt", "few-shot", (46.3, 2.5, 20.3)),
         ("pt", "SFT", (12.3, 9.3, 20.5)),
         ("pt", "DPO", (36.8, 8.4, 28.6)),
+    )),
+    (_PT, "gold persona", ("BeaverTails", "HHH"), "Delta-PQ, %", (
+        ("pt", "few-shot", (55.0, 12.5)),
+        ("pt", "SFT", (23.0, 27.8)),
+        ("pt", "DPO", (41.6, 23.0)),
     )),
     (_MEETS, "LLaMA-2-7B, largest size", ("PersonalLLM", "TL;DR", "P-SOUPS"), "accuracy, %", (
         ("pooled", "vanilla", (74, 64, 49)),
@@ -207,6 +194,49 @@ _TABLES: tuple[tuple[str, str, tuple[str, ...], str, tuple[tuple[str, str, tuple
         ("retrieval", "retrieval of examples", (51, 49, 48)),
     )),
 )  # fmt: skip
+
+# POPI, tables 1 (DPO), 6 (IPO) and 8 (summaries made for each prompt), by data set and measure.
+_WRITTEN = ("tokens shown", "accuracy, %", "win rate, %")
+_TALKS = ("ELIX", "Review", "Roleplay")
+# (setting, method here, variant, a triple for each data set)
+_POPI_ROWS: tuple[tuple[str, str, str, tuple[tuple[float, float, float], ...]], ...] = (
+    ("DPO", "default", "raw prompting",
+     ((3175.08, 56.12, 49.31), (3049.10, 51.08, 53.46), (3020.61, 53.06, 35.26))),
+    ("DPO", "pi", "inference prompting",
+     ((536.41, 55.61, 47.40), (535.44, 51.91, 57.65), (529.47, 53.28, 39.39))),
+    ("DPO", "popi", "inference only",
+     ((52.52, 71.48, 63.84), (320.80, 91.81, 80.99), (200.22, 54.81, 55.36))),
+    ("DPO", "popi", "full", ((52.52, 80.14, 63.97), (320.80, 95.76, 88.08), (200.22, 72.36, 70.12))),
+    ("DPO", "popi", "raw-aligned",
+     ((3175.08, 73.94, 56.14), (3049.10, 95.07, 89.54), (3020.61, 65.31, 38.66))),
+    ("DPO", "popi", "inference-aligned",
+     ((536.41, 61.57, 40.41), (535.44, 77.64, 65.24), (529.47, 66.14, 53.45))),
+    ("DPO", "popi", "LoRe, a token of the generator",
+     ((1.00, 63.27, 51.03), (1.00, 83.54, 67.76), (1.00, 66.77, 65.29))),
+    ("DPO", "popi", "PAL-A, a token of the generator",
+     ((1.00, 61.20, 51.28), (1.00, 91.22, 78.69), (1.00, 66.60, 28.41))),
+    ("DPO", "popi", "PAL-B, a token of the generator",
+     ((1.00, 64.80, 51.68), (1.00, 92.54, 78.44), (1.00, 66.94, 33.04))),
+    ("IPO", "popi", "inference only", ((60.24, 69.07, 63.78),)),
+    ("IPO", "popi", "full", ((60.24, 79.98, 64.00),)),
+    ("IPO", "popi", "raw-aligned", ((3175.08, 68.88, 55.80),)),
+    ("IPO", "popi", "inference-aligned", ((536.41, 62.77, 45.09),)),
+    ("DPO, summaries for each prompt", "popi", "inference only", ((111.38, 71.11, 66.36),)),
+    ("DPO, summaries for each prompt", "popi", "full", ((111.38, 81.65, 65.37),)),
+    ("DPO, summaries for each prompt", "popi", "inference-aligned", ((543.66, 60.20, 43.06),)),
+)  # fmt: skip
+# Tables 2 to 4 and 9: summaries handed to eight frozen generators, mean win rate over each one's own base.
+_HANDED = "mean of eight frozen generators"
+_HANDED_ROWS: tuple[tuple[str, str, tuple[float, ...]], ...] = (
+    ("default", "raw prompting", (63.11, 62.92, 43.02)),
+    ("pi", "inference prompting", (55.79, 54.26, 47.60)),
+    ("popi", "inference only", (70.77, 79.88, 52.61)),
+)
+_SECOND_TEMPLATES = (
+    ("default", "raw prompting", 62.83),
+    ("pi", "inference prompting", 54.30),
+    ("popi", "inference only", 71.94),
+)
 
 # "When Personalization Meets Reality", appendix B: a new user of PersonalLLM by number of pairs, and the
 # accuracy on RewardBench after training on a data set.
@@ -230,7 +260,32 @@ _SINGLE = (
         "pt", "DPO on rejected personas", _PT, "BeaverTails, HHH, Mnemonic", "retrieved persona",
         "Delta-PQ over plain DPO, %", 23.7,
     ),
+    Published(
+        "pt", "DPO on chosen personas", _PT, "BeaverTails, HHH, Mnemonic", "retrieved persona",
+        "Delta-PQ over plain DPO, %", 13.4,
+    ),
+    Published(
+        "pt", "DPO on rejected personas", _PT, "BeaverTails", "gold persona",
+        "Delta-PQ over plain DPO, %", 21.3,
+    ),
+    Published(
+        "pt", "DPO on rejected personas", _PT, "HHH", "retrieved persona",
+        "Delta-PQ over plain DPO, %", 35.6,
+    ),
 )  # fmt: skip
+
+
+def _popi() -> Iterator[Published]:
+    model = "Llama-3.2-3B"
+    for objective, method, variant, triples in _POPI_ROWS:
+        for dataset, triple in zip(_TALKS, triples, strict=False):
+            for metric, value in zip(_WRITTEN, triple, strict=True):
+                yield Published(method, variant, _POPI, dataset, f"{model}, {objective}", metric, value)
+    for method, variant, values in _HANDED_ROWS:
+        for dataset, value in zip(_TALKS, values, strict=True):
+            yield Published(method, variant, _POPI, dataset, _HANDED, _WRITTEN[2], value)
+    for method, variant, value in _SECOND_TEMPLATES:
+        yield Published(method, variant, _POPI, "ELIX", f"{_HANDED}, other templates", _WRITTEN[2], value)
 
 
 def _appendix() -> Iterator[Published]:
@@ -250,6 +305,7 @@ def _papers() -> Iterator[Published]:
         for method, variant, values in methods:
             for dataset, value in zip(datasets, values, strict=True):
                 yield Published(method, variant, source, dataset, setting, metric, value)
+    yield from _popi()
     yield from _appendix()
     yield from _SINGLE
 

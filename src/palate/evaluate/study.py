@@ -18,6 +18,7 @@ from palate.evaluate.protocol import Task, fewer_users, make_tasks
 from palate.evaluate.report import make_report, write_report
 from palate.evaluate.select import Search, as_values, choose, planned
 from palate.evaluate.suite import read_suite
+from palate.evaluate.writing import Writing, taste_words
 from palate.feedback import PairRule, read
 from palate.feedback.world import World, WorldSample
 from palate.models.llm.engine import is_fake
@@ -53,6 +54,8 @@ class Study:
         users: Most test users, and a quarter as many validation users, that are kept, drawn by ``seed``;
             None keeps all. Methods that ask a model cost by the user.
         transfer: Two language models or more that write personas for each other to judge.
+        writing: Settings of :class:`~palate.evaluate.writing.Writing`; empty writes nothing. Its judge is
+            ``judge_lm`` or ``lm`` where it names none.
     """
 
     data: tuple[str, ...] = ()
@@ -75,6 +78,7 @@ class Study:
     curve: tuple[int, ...] = ()
     users: int | None = None
     transfer: tuple[str, ...] = ()
+    writing: Mapping[str, Any] = field(default_factory=dict)
 
     def prepare(self, progress: Progress | None = None) -> "Prepared":
         """Read or sample the people and split them.
@@ -100,6 +104,7 @@ class Study:
             )
         suite = None if self.suite == "none" else read_suite(self.suite)
         tasks = [replace(task, suite=suite, transfer=tuple(self.transfer)) for task in tasks]
+        tasks = [replace(task, writing=self._writing(samples.get(task.name))) for task in tasks]
         if self.users is not None:
             tasks = [fewer_users(task, self.users, seed=self.seed) for task in tasks]
         methods, left_out = self._methods()
@@ -109,6 +114,16 @@ class Study:
             tasks, methods, self.encoders, self._seeds(), common=common, asked_curve=tuple(self.curve)
         )
         return Prepared(self, bench, facts, samples, tuple(notes + left_out))
+
+    def _writing(self, sample: WorldSample | None) -> Writing | None:
+        """Return the settings for writing; of a world the true profiles are its tastes in words."""
+        if not self.writing:
+            return None
+        given = {"judge": self.judge_lm or self.lm, **self.writing}
+        if sample is not None and not given.get("profiles"):
+            names = map(str, sample.population.users)
+            given["profiles"] = {n: taste_words(t) for n, t in zip(names, sample.theta, strict=True)}
+        return Writing.of(given)
 
     def _methods(self) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
         """Return the methods to run with their fields, and what was left out, in words."""
@@ -296,6 +311,7 @@ def _fakes(prepared: Prepared) -> Iterator[str]:
     """Say where no language model was asked, but a stand-in."""
     study = prepared.study
     named = {study.lm, study.judge_lm, *study.transfer}
+    named |= {str(study.writing.get(key, "")) for key in ("judge", "lm")}
     named |= {str(f.get(key, "")) for f in study.methods.values() for key in ("lm", "judge_lm")}
     fakes = sorted(spec for spec in named if is_fake(spec))
     if fakes:

@@ -61,6 +61,7 @@ ORDER = (
     "clusters",
     "map",
     "transfer",
+    "writing",
     "calls",
 )
 

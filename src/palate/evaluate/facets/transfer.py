@@ -30,7 +30,7 @@ from palate.evaluate.measured import Measured
 from palate.evaluate.page_reading import percent, points
 from palate.evaluate.protocol import Task
 
-__all__ = ["NAME", "PAIRS", "TITLE", "VERSION", "draw", "measure", "probe", "tell"]
+__all__ = ["NAME", "PAIRS", "TITLE", "VERSION", "draw", "measure", "probe", "right_of", "tell"]
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
@@ -68,7 +68,7 @@ def probe(method: Method, personas: Personas, task: Task) -> dict[str, NDArray[A
         return {}  # nothing, or what is known of users, put down by no model
     written.append(Personas.average(len(users)))
     corpus = task.people.corpus
-    right = [[_right(j, Queries.of_pairs(kept, corpus, asked)) for j in readers] for kept in written]
+    right = [[right_of(j, Queries.of_pairs(kept, corpus, asked)) for j in readers] for kept in written]
     return {"right": np.array(right), "user": pairs.user, **pack("models", task.transfer)}
 
 
@@ -89,7 +89,7 @@ def _anybodys(personas: Personas) -> Personas:
     return replace(personas, method="", model="")
 
 
-def _right(reader: Method, queries: Queries) -> Floats:
+def right_of(reader: Method, queries: Queries) -> Floats:
     """Return float64 [pairs]; NaN where so few answers could be read that there is no measurement."""
     try:
         scores = reader.score_batch(queries)
