@@ -25,7 +25,6 @@ from palate.core import (
     ConfigError,
     Conversation,
     Feedback,
-    History,
     Method,
     Persona,
     Personas,
@@ -244,6 +243,8 @@ class WritingMethod(TunedMethod):
         beta: Scale of the implicit reward.
     """
 
+    scores_over_base: ClassVar[bool] = True
+    """Its scores are log-ratios to the base that is told nothing."""
     kind: Kind = "dpo"
     beta: float = 0.1
 
@@ -336,9 +337,27 @@ class WritingMethod(TunedMethod):
         self._check_fitted()
         known = self._known(personas, conversations)
         prompts = [self.prompt(k, c) for k, c in zip(known, conversations, strict=True)]
+        return self._answers("generator", prompts, samples, self._drawing(temperature, longest), seed)
+
+    def base_batch(
+        self,
+        conversations: Sequence[Conversation],
+        *,
+        samples: int = 1,
+        temperature: float = 1.0,
+        longest: int = 0,
+        seed: int = 0,
+    ) -> list[list[str]]:
+        """Return answers of the model as it came, told nothing: what a method's answers are compared with."""
+        prompts = [self.prompt(Known(), c) for c in conversations]
+        return self._answers("reference", prompts, samples, self._drawing(temperature, longest), seed)
+
+    def _answers(
+        self, role: str, prompts: Sequence[Ids], samples: int, how: Any, seed: int
+    ) -> list[list[str]]:
         each = [p for p in prompts for _ in range(samples)]
-        with self.cast.playing("generator") as model:
-            ids = written(model.eval(), each, self._drawing(temperature, longest), self._pad, seed=seed)
+        with self.cast.playing(role) as model:
+            ids = written(model.eval(), each, how, self._pad, seed=seed)
         words = [self.talk.words(row) for row in ids]
         return [words[i * samples : (i + 1) * samples] for i in range(len(prompts))]
 
@@ -368,8 +387,3 @@ class WritingMethod(TunedMethod):
     @property
     def _pad(self) -> int:
         return int(self.base.tokenizer.pad_token_id)
-
-    def _context(self, history: History, signals: int) -> tuple[Feedback, ...]:
-        """Return the latest decided choices of a user."""
-        decided = [choice for choice in history.feedback if choice.chosen is not None]
-        return tuple(decided[-signals:]) if signals else ()

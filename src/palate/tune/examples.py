@@ -30,6 +30,7 @@ class Example:
         rejected: The answer that was not.
         past: Other choices of the user, oldest first.
         profile: What else is known of the user.
+        more: Further choices of the user that are not in ``past``, for who judges by several.
     """
 
     user: str
@@ -39,6 +40,7 @@ class Example:
     rejected: str
     past: tuple[Feedback, ...] = ()
     profile: Mapping[str, str] = field(default_factory=dict)
+    more: tuple[Feedback, ...] = ()
 
 
 class Examples(NamedTuple):
@@ -48,7 +50,7 @@ class Examples(NamedTuple):
     left_out: Counter[str]
 
 
-def examples_of(people: Population, signals: int, seed: int, passes: int = 1) -> Examples:
+def examples_of(people: Population, signals: int, seed: int, passes: int = 1, more: int = 0) -> Examples:
     """Return examples of every decided pair of every user, in a drawn order.
 
     Args:
@@ -56,27 +58,29 @@ def examples_of(people: Population, signals: int, seed: int, passes: int = 1) ->
         signals: Most choices shown beside a pair.
         seed: Of the order and of which choices are shown.
         passes: How many times each pair comes, each time beside other choices.
+        more: Most further choices that stand beside a pair, none of them among its signals.
     """
     rng = np.random.default_rng(seed)
     rows: list[Example] = []
     left_out: Counter[str] = Counter()
-    for _ in range(passes):
+    for turn in range(passes):
         for history in people:
-            rows += _of_user(history, signals, rng, left_out)
+            rows += _of_user(history, signals, more, rng, Counter() if turn else left_out)
     order = rng.permutation(len(rows))
     return Examples([rows[i] for i in order], left_out)
 
 
 def _of_user(
-    history: History, signals: int, rng: np.random.Generator, left_out: Counter[str]
+    history: History, signals: int, more: int, rng: np.random.Generator, left_out: Counter[str]
 ) -> list[Example]:
     decided = [choice for choice in history.feedback if choice.chosen is not None]
     left_out["ties"] += len(history.feedback) - len(decided)
     found = []
     for choice in decided:
         others = [other for other in decided if other.conversation != choice.conversation]
-        shown = sorted(rng.permutation(len(others))[:signals].tolist())
-        past = tuple(others[i] for i in shown)
+        order = rng.permutation(len(others))
+        past = tuple(others[i] for i in sorted(order[:signals].tolist()))
+        further = tuple(others[i] for i in order[signals : signals + more].tolist())
         chosen = choice.responses[choice.chosen or 0]
         for i, text in enumerate(choice.responses):
             if i == choice.chosen:
@@ -85,7 +89,16 @@ def _of_user(
                 left_out["pairs of equal answers"] += 1
                 continue
             found.append(
-                Example(history.user, choice.id, choice.conversation, chosen, text, past, history.profile)
+                Example(
+                    history.user,
+                    choice.id,
+                    choice.conversation,
+                    chosen,
+                    text,
+                    past,
+                    history.profile,
+                    further,
+                )
             )
     return found
 

@@ -22,7 +22,7 @@ give equal personas; z of stage 2 is drawn once an example, before the stage; pr
 user's signals are read once for a whole group, and the reference's log-probabilities once for a pair.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -49,6 +49,8 @@ from palate.tune.writing import generation, written
 __all__ = ["Popi"]
 
 Told = Literal["summary", "raw", "nothing"]
+Pair = tuple[Conversation, str, str]
+"""A conversation, the answer that was chosen, and the one that was not."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,8 +62,10 @@ class Popi(WritingMethod):
         infer: Whether the inference model is tuned (stage 1).
         align: Whether the generator is tuned (stage 2).
         signals: Most past pairs that are read.
-        profile: Whether a user's profile is among their signals.
+        facts: Which entries of a user's profile are among their signals, by name or how the name begins;
+            ``*`` is all. None by default: in some data the profile holds the truth.
         group: Summaries drawn for a user in stage 1.
+        judged: Pairs of the user that a summary's reward is the mean over.
         summary_tokens: Longest summary.
         temperature: Of summaries at test; 0 takes the likeliest.
         per_unit: The KL's weight alpha is this times beta (2 / beta for ``ipo``).
@@ -80,8 +84,9 @@ class Popi(WritingMethod):
     infer: bool = True
     align: bool = False
     signals: int = 8
-    profile: bool = True
+    facts: tuple[str, ...] = ()
     group: int = 8
+    judged: int = 1
     summary_tokens: int = 256
     temperature: float = 0.0
     per_unit: float = 0.002
@@ -100,6 +105,8 @@ class Popi(WritingMethod):
             raise ConfigError(f"told is summary, raw or nothing, got {self.told!r}")
         if self.infer and self.told != "summary":
             self.infer = False  # there is no summary to be tuned
+        if self.judged < 1:
+            raise ConfigError(f"judged is 1 or more, got {self.judged}")
         if self.group < 2:
             raise ConfigError(f"group is 2 or more, so that summaries can be compared; got {self.group}")
 
@@ -107,7 +114,7 @@ class Popi(WritingMethod):
 
     def _learn(self, population: Population) -> None:
         train = population.with_role("train")
-        rows, left_out = examples_of(train, self.signals, self.seed)
+        rows, left_out = examples_of(train, self.signals, self.seed, more=self.judged - 1)
         if not rows:
             raise MethodError(f"{self.name}: no pair to learn from ({dict(left_out)})")
         self.left_out_ = dict(left_out)
@@ -132,10 +139,11 @@ class Popi(WritingMethod):
             **config,
         }
 
-    def _pairs(self, rows: Sequence[Example]) -> tuple[list[Ids], list[Ids], Floats]:
-        """Return ids of chosen and of rejected answers, and float64 [rows, 2] reference log-probabilities."""
-        plain = [self.prompt(Known(), row.conversation) for row in rows]
-        chosen, rejected = ([self.talk.answer(getattr(r, n)) for r in rows] for n in ("chosen", "rejected"))
+    def pair_ids(self, pairs: Sequence[Pair]) -> tuple[list[Ids], list[Ids], Floats]:
+        """Return ids of chosen and rejected answers, and their reference's float64 [pairs, 2], in nats."""
+        plain = [self.prompt(Known(), talk) for talk, _, _ in pairs]
+        chosen = [self.talk.answer(text) for _, text, _ in pairs]
+        rejected = [self.talk.answer(text) for _, _, text in pairs]
         ref = [self.reference(plain, answers) for answers in (chosen, rejected)]
         return chosen, rejected, np.stack(ref, 1)
 
@@ -200,7 +208,7 @@ class Popi(WritingMethod):
                 return
             known = self._told_in_training(rows)
             prompts = [self.prompt(k, row.conversation) for k, row in zip(known, rows, strict=True)]
-            chosen, rejected, ref = self._pairs(rows)
+            chosen, rejected, ref = self.pair_ids([(r.conversation, r.chosen, r.rejected) for r in rows])
             data = [
                 AnswerRow(p, c, r, float(rc), float(rr))
                 for p, c, r, (rc, rr) in zip(prompts, chosen, rejected, ref, strict=True)
@@ -233,7 +241,9 @@ class Popi(WritingMethod):
         return conversation if self.prompt_dependent else None
 
     def _facts(self, profile: Mapping[str, str]) -> Mapping[str, str]:
-        return profile if self.profile else {}
+        if "*" in self.facts:
+            return profile
+        return {name: told for name, told in profile.items() if name.startswith(tuple(self.facts))}
 
     def _asked(
         self, past: Sequence[Feedback], profile: Mapping[str, str], upcoming: Conversation | None = None
@@ -283,34 +293,54 @@ class Popi(WritingMethod):
 
 
 class _Rewards:
-    """The reward of summaries: -l of each with its row's pair, all in one batch.
+    """The reward of summaries: -l of each, the mean over its row's pairs, all in one batch.
 
     Equal summaries of one row are scored once. The generator is the base as it came.
     """
 
     def __init__(self, method: Popi, rows: Sequence[Example]) -> None:
-        self.method, self.rows = method, rows
-        self.chosen, self.rejected, self.ref = method._pairs(rows)
+        self.method = method
+        self.pairs = [list(_judged(row)) for row in rows]
+        flat = [pair for pairs in self.pairs for pair in pairs]
+        chosen, rejected, ref = method.pair_ids(flat)
+        lead = (ref[:, 0] - ref[:, 1]).tolist()
+        ids = iter(zip(chosen, rejected, lead, strict=True))
+        self.ids = [[next(ids) for _ in pairs] for pairs in self.pairs]
 
     def __call__(self, completions: Sequence[Sequence[int]], rows: Sequence[int]) -> list[float]:
-        method = self.method
+        method, pad = self.method, self.method.base.tokenizer.pad_token_id
         keys = [(row, method.talk.words(ids)) for ids, row in zip(completions, rows, strict=True)]
         distinct = list(dict.fromkeys(keys))
-        prompts = [method.prompt(Known(summary=z), self.rows[row].conversation) for row, z in distinct]
-        answers = [side[row] for row, _ in distinct for side in (self.chosen, self.rejected)]
+        prompts: list[Ids] = []
+        answers: list[Ids] = []
+        lead: list[float] = []
+        for row, z in distinct:
+            for (talk, _, _), (chosen, rejected, ref) in zip(self.pairs[row], self.ids[row], strict=True):
+                prompts += [method.prompt(Known(summary=z), talk)] * 2
+                answers += [chosen, rejected]
+                lead.append(ref)
         with method.cast.playing("reference") as model:
             training = model.training
-            both = answer_logprobs(
-                model.eval(),
-                [p for p in prompts for _ in range(2)],
-                answers,
-                method.base.tokenizer.pad_token_id,
-            )
+            found = answer_logprobs(model.eval(), prompts, answers, pad)
             model.train(training)
-        lifted = both.reshape(-1, 2) - self.ref[[row for row, _ in distinct]]
-        loss = preference_loss(torch.from_numpy(lifted[:, 0] - lifted[:, 1]), method.beta, method.kind)
-        reward = dict(zip(distinct, (-loss).tolist(), strict=True))
+        m = torch.from_numpy(found[0::2] - found[1::2] - np.array(lead))
+        loss = preference_loss(m, method.beta, method.kind).tolist()
+        reward, at = {}, 0
+        for key in distinct:
+            n = len(self.pairs[key[0]])
+            reward[key] = -sum(loss[at : at + n]) / n
+            at += n
         return [reward[key] for key in keys]
+
+
+def _judged(row: Example) -> Iterator[Pair]:
+    """Yield the pairs by which a row's summaries are judged: conversation, chosen, rejected."""
+    yield row.conversation, row.chosen, row.rejected
+    for choice in row.more:
+        chosen = choice.responses[choice.chosen or 0]
+        for i, text in enumerate(choice.responses):
+            if i != choice.chosen and text != chosen:
+                yield choice.conversation, chosen, text
 
 
 def _curve(log: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

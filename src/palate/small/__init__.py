@@ -1,0 +1,1 @@
+"""A small language with known tastes, its corpus, and small base models that are made here."""

@@ -1,0 +1,102 @@
+"""The arms of the study: every row of the papers' tables as a method with its fields, under one budget.
+
+Every arm tunes the same base with the same data, batch, rate and number of steps; what differs is what the
+generator is told, and which model is tuned. The settings were chosen on the validation users of seed 100,
+which is no seed of the study.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from palate.core import Method
+
+__all__ = ["ARMS", "Arm", "build_arm"]
+
+POPI = "palate.tune.popi:Popi"
+_SHARED: dict[str, Any] = {
+    "templates": "small",
+    "limit": 512,
+    "answer_tokens": 12,
+    "lora_rank": 0,
+    "weight_decay": 0.0,
+    "save_every": 50,
+}
+_POPI: dict[str, Any] = {
+    "signals": 10,
+    "temperature": 1.0,  # as the papers draw summaries; the likeliest of an untuned model says one thing over
+    "summary_tokens": 48,
+    "beta": 0.1,
+    "steps": 200,
+    "batch": 16,
+    "group": 8,
+    "lr": 1e-3,
+    "warmup": 10,
+    "align_steps": 300,
+    "align_lr": 3e-4,
+    "align_batch": 32,
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of a table.
+
+    Attributes:
+        name: What it is called here.
+        paper: What the paper calls it.
+        kind: Which measures it is put to: ``written``, ``tailored`` (given personas), ``episodes``.
+        method: Where its class is.
+        fields: Its fields beside the shared ones.
+    """
+
+    name: str
+    paper: str
+    kind: str = "written"
+    method: str = POPI
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dialects(self) -> int:
+        """Dialects of its world and its base model."""
+        return 2 if self.kind == "episodes" else 1
+
+
+def _popi(name: str, paper: str, **fields: Any) -> Arm:
+    return Arm(name, paper, fields={**_POPI, **fields})
+
+
+ARMS: dict[str, Arm] = {
+    arm.name: arm
+    for arm in (
+        _popi("raw", "Raw-Prompting", told="raw"),
+        _popi("summary", "Inference-Prompting", infer=False),
+        _popi("popi", "POPI-Inference-Only"),
+        _popi("popi-ipo", "POPI-Inference-Only (IPO)", kind="ipo"),
+        _popi("popi-prompt", "POPI-Inference-Only (prompt-dependent)", prompt_dependent=True),
+        _popi("aligned", "DPO without any user", told="nothing", align=True),
+        _popi("raw-aligned", "Raw-Aligned", told="raw", align=True),
+        _popi("summary-aligned", "Inference-Aligned", infer=False, align=True),
+        _popi("popi-full", "POPI-Full", align=True),
+        _popi("popi-full-ipo", "POPI-Full (IPO)", align=True, kind="ipo"),
+    )
+}
+"""The arms by name, cheapest first."""
+
+
+def build_arm(name: str, base: str, seed: int, **changes: Any) -> Method:
+    """Return the unfitted method of an arm.
+
+    Args:
+        name: Which.
+        base: Folder of the base model.
+        seed: Of its draws.
+        changes: Fields that are to be others.
+    """
+    from importlib import import_module
+
+    module, _, attribute = ARMS[name].method.partition(":")
+    made: Method = getattr(import_module(module), attribute)(
+        model=base, seed=seed, **{**_SHARED, **ARMS[name].fields, **changes}
+    )
+    return made

@@ -1,0 +1,169 @@
+"""Tables of the study: every arm with its interval, beside the papers' orderings, and what was to be reached.
+
+Intervals are 95 %, by resampling users (those of all seeds together); a difference of two arms is paired on
+the same users. A claim holds where the figure reaches its bound, and clearly where the whole interval does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Claim", "Estimate", "Table", "claims", "estimate", "markdown", "table"]
+
+Floats = NDArray[np.float64]
+_DRAWS = 2000
+
+
+class Estimate(NamedTuple):
+    """A mean over users with its 95 % interval, in the measure's own units, and n."""
+
+    mean: float
+    low: float
+    high: float
+    users: int
+
+    def told(self, scale: float = 100.0, digits: int = 1) -> str:
+        """Return it in words.
+
+        >>> Estimate(0.5, 0.4, 0.6, 9).told()
+        '50.0 [40.0, 60.0]'
+        """
+        mean, low, high = (f"{scale * v:.{digits}f}" for v in (self.mean, self.low, self.high))
+        return f"{mean} [{low}, {high}]"
+
+
+def estimate(values: Floats, of: Callable[[Floats], Floats] | None = None, seed: int = 0) -> Estimate:
+    """Return the mean of values [users] with its interval, or a function of the means of [users, k].
+
+    Args:
+        values: float64 [users] or [users, k].
+        of: Takes means [..., k] to figures [...]; None is the mean itself.
+        seed: Of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    draws = np.stack([values[rng.integers(n, size=n)].mean(0) for _ in range(_DRAWS)])
+    mean = values.mean(0)
+    if of is not None:
+        draws, mean = of(draws), of(mean)
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Estimate(float(mean), float(low), float(high), n)
+
+
+class Table:
+    """The cells of a study by arm, each measure as one column of all seeds' users."""
+
+    def __init__(self, cells: Sequence[Mapping[str, Any]]) -> None:
+        self.arms = list(dict.fromkeys(cell["arm"] for cell in cells))
+        self.cells = {(cell["arm"], cell["seed"]): cell for cell in cells}
+        self.seeds = sorted({cell["seed"] for cell in cells})
+
+    def has(self, arm: str, measure: str = "accuracy") -> bool:
+        """Whether an arm was run with every seed and has a measure."""
+        return all(measure in self.cells.get((arm, seed), {}) for seed in self.seeds)
+
+    def column(self, arm: str, measure: str = "accuracy") -> Floats:
+        """Return float64 [users of all seeds]."""
+        return np.concatenate([np.asarray(self.cells[arm, s][measure], float) for s in self.seeds])
+
+    def each(self, arm: str, measure: str = "accuracy") -> list[float]:
+        """Return the mean of each seed."""
+        return [float(np.mean(self.cells[arm, seed][measure])) for seed in self.seeds]
+
+    def between(self, first: str, second: str, measure: str = "accuracy") -> Estimate:
+        """Return the first arm less the second, paired on users."""
+        return estimate(self.column(first, measure) - self.column(second, measure))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that was to be reached.
+
+    Attributes:
+        text: What.
+        found: What was found.
+        bound: What it must reach.
+        at_most: Whether it must stay below.
+        scale: 100 for points, 1 for shares.
+    """
+
+    text: str
+    found: Estimate
+    bound: float
+    at_most: bool = False
+    scale: float = 100.0
+
+    @property
+    def holds(self) -> str:
+        """``yes`` where the whole interval reaches it, ``on average`` where the mean does, else ``no``."""
+        mean, low, high = self.found[:3]
+        if self.at_most:
+            return "yes" if high <= self.bound else "on average" if mean <= self.bound else "no"
+        return "yes" if low >= self.bound else "on average" if mean >= self.bound else "no"
+
+
+def claims(found: Table) -> list[Claim]:
+    """Return what was to be reached beside what was found, for the arms that were run."""
+    out: list[Claim] = []
+
+    def lead(text: str, first: str, second: str, bound: float) -> None:
+        if found.has(first) and found.has(second):
+            out.append(Claim(text, found.between(first, second), bound))
+
+    lead("popi over raw prompting, points", "popi", "raw", 0.10)
+    lead("popi over untuned summaries, points", "popi", "summary", 0.10)
+    if found.has("popi") and found.has("raw"):
+        both = np.stack([found.column("popi", "tokens"), found.column("raw", "tokens")], 1)
+        ratio = estimate(both, lambda m: np.asarray(m[..., 0] / m[..., 1]))
+        out.append(Claim("added tokens of popi, share of raw prompting's", ratio, 0.10, True))
+    lead("popi-full over summary-aligned, points", "popi-full", "summary-aligned", 0.0)
+    lead("popi-full over raw-aligned, points", "popi-full", "raw-aligned", -0.02)
+    if found.has("popi", "accuracy_other"):
+        both = np.stack([found.column("popi", "accuracy_other"), found.column("popi")], 1) - 0.5
+        kept = estimate(both, lambda m: np.asarray(m[..., 0] / m[..., 1]))
+        out.append(Claim("gain kept where another frozen model reads the summaries, share", kept, 0.70))
+    for first, second in (("popi-ipo", "popi"), ("popi-full-ipo", "popi-full")):
+        lead(f"{first} over {second}, points (at least -2)", first, second, -0.02)
+    return out
+
+
+def table(found: Table) -> list[list[str]]:
+    """Return the leaderboard: a row an arm, the header first."""
+    header = [
+        "arm",
+        "in the paper",
+        "accuracy, %",
+        "added tokens",
+        "win rate, %",
+        "other model, %",
+        "quality",
+    ]
+    rows = [header]
+    from palate.small.arms import ARMS
+
+    for arm in found.arms:
+        if not found.has(arm):
+            continue
+        cells = [arm, ARMS[arm].paper, estimate(found.column(arm)).told()]
+        cells.append(f"{found.column(arm, 'tokens').mean():.1f}" if found.has(arm, "tokens") else "-")
+        for measure in ("win", "accuracy_other"):
+            there = found.has(arm, measure)
+            cells.append(estimate(found.column(arm, measure)).told() if there else "-")
+        cells.append(estimate(found.column(arm, "quality")).told(1, 2) if found.has(arm, "quality") else "-")
+        rows.append(cells)
+    return rows
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as Markdown.
+
+    >>> print(markdown([["a", "b"], ["1", "2"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | 2 |
+    """
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])
