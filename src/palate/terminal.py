@@ -32,6 +32,7 @@ __all__ = [
     "leaderboard",
     "pairs_table",
     "progress_bar",
+    "table_of",
 ]
 
 console = Console(width=None if sys.stdout.isatty() else 150)
@@ -50,6 +51,15 @@ _WIDE = 146  # what a table of all columns needs
 _ACCURACY = ("accuracy", None)
 _INNER = ("encoding", "reading", "fitting")
 Tell = Callable[[str, int, int], None]
+
+
+def table_of(title: str, rows: Sequence[Sequence[str]]) -> Table:
+    """Return rows of text as a table, the header first."""
+    head, *body = rows
+    table = Table(*map(escape, head), title=escape(title), title_justify="left")
+    for row in body:
+        table.add_row(*map(escape, row))
+    return table
 
 
 @contextmanager

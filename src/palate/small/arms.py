@@ -14,6 +14,9 @@ from palate.core import Method
 __all__ = ["ARMS", "Arm", "build_arm"]
 
 POPI = "palate.tune.popi:Popi"
+USERS = "palate.tune.embedded:UserEmbedding"
+TAILOR = "palate.tune.pt:PT"
+CODES = "palate.tune.epipersona_a:EpiPersonaA"
 _SHARED: dict[str, Any] = {
     "templates": "small",
     "limit": 512,
@@ -25,16 +28,56 @@ _SHARED: dict[str, Any] = {
 _POPI: dict[str, Any] = {
     "signals": 10,
     "temperature": 1.0,  # as the papers draw summaries; the likeliest of an untuned model says one thing over
-    "summary_tokens": 48,
-    "beta": 0.1,
-    "steps": 200,
-    "batch": 16,
+    "summary_tokens": 14,
+    "judged": 4,
+    "beta": 0.3,
+    "steps": 150,
+    "batch": 8,
     "group": 8,
     "lr": 1e-3,
     "warmup": 10,
     "align_steps": 300,
     "align_lr": 3e-4,
     "align_batch": 32,
+}
+
+
+_USERS: dict[str, Any] = {
+    "beta": 0.3,
+    "steps": 300,
+    "batch": 32,
+    "lr": 3e-4,
+    "soft_lr": 1e-2,
+    "warmup": 10,
+    "contexts": 10,
+    "new_steps": 30,
+}
+_TAILOR: dict[str, Any] = {
+    "writer": "self",
+    "variant": "dpo",
+    "beta": 0.3,
+    "sft_steps": 200,
+    "sft_lr": 3e-4,
+    "steps": 200,
+    "batch": 32,
+    "lr": 3e-4,
+    "warmup": 10,
+    "persona_tokens": 4,
+}
+_CODES: dict[str, Any] = {
+    "form": "plain",
+    "codes": 16,
+    "width": 16,
+    "signals": 10,
+    "draws": 1,
+    "describe_tokens": 10,
+    "beta": 0.3,
+    "steps": 400,
+    "batch": 32,
+    "accumulate": 1,
+    "lr": 1e-3,
+    "lr_codes": 3e-3,
+    "warmup": 10,
 }
 
 
@@ -70,15 +113,21 @@ ARMS: dict[str, Arm] = {
     arm.name: arm
     for arm in (
         _popi("raw", "Raw-Prompting", told="raw"),
-        _popi("summary", "Inference-Prompting", infer=False),
+        _popi("summary", "Inference-Prompting", infer=False, summary_tokens=48),
         _popi("popi", "POPI-Inference-Only"),
         _popi("popi-ipo", "POPI-Inference-Only (IPO)", kind="ipo"),
         _popi("popi-prompt", "POPI-Inference-Only (prompt-dependent)", prompt_dependent=True),
         _popi("aligned", "DPO without any user", told="nothing", align=True),
         _popi("raw-aligned", "Raw-Aligned", told="raw", align=True),
-        _popi("summary-aligned", "Inference-Aligned", infer=False, align=True),
+        _popi("summary-aligned", "Inference-Aligned", infer=False, align=True, summary_tokens=48),
         _popi("popi-full", "POPI-Full", align=True),
         _popi("popi-full-ipo", "POPI-Full (IPO)", align=True, kind="ipo"),
+        *(
+            Arm(f"users-{form}", paper, method=USERS, fields={**_USERS, "form": form})
+            for form, paper in (("lore", "LoRe"), ("pal-a", "PAL-A"), ("pal-b", "PAL-B"))
+        ),
+        Arm("pt", "PT-DPO, beside plain DPO", "tailored", TAILOR, _TAILOR),
+        Arm("epipersona-a", "EpiPersona-A, beside text personas", "episodes", CODES, _CODES),
     )
 }
 """The arms by name, cheapest first."""

@@ -26,7 +26,7 @@ from palate.core import ConfigError
 from palate.small.corpus import Document, documents
 from palate.small.language import Language
 
-__all__ = ["CHAT_TEMPLATE", "MIX", "make_base", "make_tokenizer", "random_base"]
+__all__ = ["CHAT_TEMPLATE", "FOLLOWING", "MIX", "STEPS", "make_base", "make_tokenizer", "random_base"]
 
 CHAT_TEMPLATE = (
     "<s>{% for message in messages %}"
@@ -37,7 +37,10 @@ CHAT_TEMPLATE = (
 )
 """``<s> <user> CONTENT <answer> ANSWER </s>``, with as many turns as there are."""
 
-MIX: tuple[tuple[tuple[str, int], ...], ...] = (
+FOLLOWING: "Mix" = ((("answer", 6), ("personal", 32)),)
+"""The same for a model that follows personas and reads no choices: enough to be told what others wrote."""
+Mix = tuple[tuple[tuple[str, int], ...], ...]
+MIX: Mix = (
     (("answer", 6), ("abduce", 12)),
     (("personal", 24),),
     (("survey", 32), ("describe", 4)),
@@ -45,7 +48,8 @@ MIX: tuple[tuple[tuple[str, int], ...], ...] = (
 """Documents of one step, by kind; those of like length are in one batch."""
 
 _SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", "<user>", "<answer>", "<system>")
-_STEPS = 600
+STEPS = 900
+"""Steps of training, of about 4,000 tokens each."""
 _RATE, _WARM, _DECAY = 3e-3, 100, 0.01
 _SPREAD = (
     0.12  # of the first weights: at the usual 0.02 attention stays flat for a thousand steps at this width
@@ -87,9 +91,10 @@ def make_base(
     folder: str | Path,
     seed: int = 0,
     size: Size = "small",
-    steps: int = _STEPS,
+    steps: int = STEPS,
     dialects: int = 1,
     tell: Callable[[dict[str, float]], None] | None = None,
+    mix: Mix = MIX,
 ) -> Path:
     """Make a base model, pretrain it and save it.
 
@@ -101,6 +106,7 @@ def make_base(
         dialects: Dialects of the documents, 1 or 2.
         tell: Called every 10 steps with ``step``, ``loss`` (nats a reply token), ``tokens`` so far and
             ``seconds``.
+        mix: Documents of one step, as in ``MIX``.
 
     Returns:
         The folder, which ``AutoModelForCausalLM`` and ``AutoTokenizer`` read.
@@ -117,7 +123,7 @@ def make_base(
     torch.set_num_threads(_THREADS)
     try:
         model = _model(size, seed)
-        _train(model, steps, np.random.default_rng((seed, len(size))), Language(dialects), tell)
+        _train(model, steps, np.random.default_rng((seed, len(size))), Language(dialects), tell, mix)
     finally:
         torch.set_num_threads(threads)
     return _save(model, target)
@@ -188,6 +194,7 @@ def _train(
     rng: np.random.Generator,
     language: Language,
     tell: Callable[[dict[str, float]], None] | None,
+    mix: Mix,
 ) -> None:
     """Train in place; one step sums the losses of the batches of ``MIX``, a token as much as another."""
     import torch
@@ -207,7 +214,7 @@ def _train(
                 ],
                 ids,
             )
-            for part in MIX
+            for part in mix
         ]
         replies = sum(int((labels != -100).sum()) for _, labels, _ in batches)
         total = 0.0

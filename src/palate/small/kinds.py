@@ -1,16 +1,25 @@
 """What a cell of the study does, by the kind of its arm: make the people, fit, measure."""
 
+import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from palate.core import Persona, Population
+from palate.core.job import current_job
 from palate.small.arms import build_arm
-from palate.small.measure import measure
-from palate.small.world import world
+from palate.small.measure import accuracy_of, measure
+from palate.small.world import SmallWorld, world
 
 if TYPE_CHECKING:
     from palate.small.study import Cell, Plan
     from palate.tune.base import WritingMethod
 
-__all__ = ["KINDS"]
+__all__ = ["KINDS", "bounds"]
+
+_TEACHER_NAMES, _TEACHER_SLIPS = 0.8, 0.1  # share of axes a teacher names, and of those it has wrong
+_JUDGED = 3  # target choices a user whose personas are written for
 
 
 def _writing(name: str, base: str, seed: int, **changes: Any) -> "WritingMethod":
@@ -34,14 +43,126 @@ def written(plan: "Plan", cell: "Cell") -> dict[str, Any]:
     return {**found, "curve": getattr(method, "curve_", []), "bounds": bounds(people)}
 
 
-def bounds(people: Any) -> dict[str, float]:
+def bounds(people: SmallWorld) -> dict[str, float]:
     """Return accuracies that nobody can beat: who knows the taste, and who knows prior and context."""
     rows = (people.population.role[people.population.row_user] == 2) & (people.population.split == 1)
-    return {
-        name: float((getattr(people, name)[rows] > 0).mean())
-        for name in ("oracle", "ideal", "persona_log_odds")
+    return {name: float((getattr(people, name)[rows] > 0).mean()) for name in ("oracle", "ideal")}
+
+
+def tailored(plan: "Plan", cell: "Cell") -> dict[str, Any]:
+    """Fit PT and plain DPO, give both the same personas, and compare what they write.
+
+    Personas are those of test users' target choices: of who would choose as they did (chosen), and of who
+    would have chosen the other answer (rejected). Win shares are over answers that differ in the measure.
+    """
+    from palate.small.study import base_folder
+
+    people = world(plan.users, seed=cell.seed)
+    own = str(base_folder(plan, "small"))
+    method = _writing(cell.arm, own, cell.seed).fit(people.population)
+    with _inside("plain"):
+        plain = _writing(cell.arm, own, cell.seed, told_in_training=False).fit(people.population)
+    test = people.population.with_role("test")
+    context, targets = test.with_split("context"), test.with_split("target")
+    judged = targets.take_rows(targets.rank < _JUDGED)
+    found: dict[str, Any] = {
+        "accuracy": accuracy_of(method, method.adapt_batch(context), targets),
+        "accuracy_plain": accuracy_of(plain, _unbound(method.adapt_batch(context)), targets),
     }
+    teller = cast(Any, method)
+    for name, texts in (
+        ("chosen", teller.chosen_personas(judged)),
+        ("rejected", teller.rejected_personas(judged)),
+    ):
+        found |= {f"{key}_{name}": v for key, v in _against(method, plain, judged, texts, people).items()}
+    return {name: np.round(values, 6).tolist() for name, values in found.items()}
 
 
-KINDS = {"written": written}
+def _inside(name: str) -> Any:
+    """Open a job in a folder inside the present one."""
+    from palate.core.job import job
+
+    home = current_job()
+    return job(None if home.folder is None else home.folder / name, home.tell)
+
+
+def _unbound(personas: Sequence[Persona]) -> Any:
+    """Return personas as any model may be told them: words alone."""
+    from palate.core import Personas
+
+    return Personas.of([Persona(user=p.user, text=p.text) for p in personas])
+
+
+def _against(
+    method: "WritingMethod",
+    plain: "WritingMethod",
+    targets: Population,
+    texts: Sequence[str | None],
+    people: SmallWorld,
+) -> dict[str, Any]:
+    """Return, a user each, wins and losses in fit to the persona (p) and in quality (q)."""
+    language, pairs = people.language, targets.pairs
+    talks = [targets.corpus.conversation(item) for item in pairs.winner.tolist()]
+    views = [Persona(text=text) for text in texts]
+    mine, theirs = (m.generate_batch(views, talks) for m in (method, plain))
+    out = {name: np.zeros(targets.n_users) for name in ("p_won", "p_lost", "q_won", "q_lost")}
+    for user, text, talk, (a,), (b,) in zip(pairs.user, texts, talks, mine, theirs, strict=True):
+        want, prompt = language.stated(text or ""), talk[-1].content
+        for key, gap in (
+            ("p", language.fit(want, a) - language.fit(want, b)),
+            ("q", language.quality(prompt, a) - language.quality(prompt, b)),
+        ):
+            if abs(gap) > 1e-9:
+                out[f"{key}_{'won' if gap > 0 else 'lost'}"][user] += 1
+    return out
+
+
+def episodes(plan: "Plan", cell: "Cell") -> dict[str, Any]:
+    """Fit EpiPersona-A and text personas; compare them where targets are like the history, and where not."""
+    from palate.small.study import base_folder
+
+    own = str(base_folder(plan, "small", 2))
+    mixed = world(plan.users, seed=cell.seed, dialects=2)
+    home = current_job().folder
+    assert home is not None  # a study always has one
+    teacher = home / "teacher.jsonl"
+    teacher.parent.mkdir(parents=True, exist_ok=True)
+    teacher.write_text("\n".join(_descriptions(mixed, cell.seed)), encoding="utf-8")
+    method = _writing(cell.arm, own, cell.seed, teacher=f"file:{teacher}").fit(mixed.population)
+    asked = {"summary": "small", "survey": "small-survey"}
+    texts = {
+        name: _writing("summary", own, cell.seed, templates=form).fit(mixed.population)
+        for name, form in asked.items()
+    }
+    found: dict[str, Any] = {}
+    for shift in ("similar", "dissimilar"):
+        people = world(plan.users, seed=cell.seed, dialects=2, shift=shift)  # type: ignore[arg-type]
+        test = people.population.with_role("test")
+        context, targets = test.with_split("context"), test.with_split("target")
+        for name, each in {"codes": method, **texts}.items():
+            found[f"{name}_{shift}"] = accuracy_of(each, each.adapt_batch(context), targets)
+    found["accuracy"] = (found["codes_similar"] + found["codes_dissimilar"]) / 2
+    return {name: np.round(values, 6).tolist() for name, values in found.items()}
+
+
+def _descriptions(people: SmallWorld, seed: int) -> list[str]:
+    """Return what a careful but fallible teacher says of each training choice, in its episode's dialect."""
+    rng = np.random.default_rng(seed)
+    language, population = people.language, people.population
+    lines = []
+    for row in np.flatnonzero(population.role[population.row_user] == 0).tolist():
+        talk = population.corpus.conversation(int(population.options[population.option_offsets[row]]))
+        dialect = language.group(talk[-1].content.split()[0])
+        taste = people.taste[population.row_user[row]]
+        said = []
+        for axis in rng.permutation(len(taste)):
+            if rng.random() < _TEACHER_NAMES:
+                side = taste[axis] * (-1 if rng.random() < _TEACHER_SLIPS else 1)
+                said.append(language.statement(int(axis), side, abs(side) > 1.4, dialect, rng))
+        if said:
+            lines.append(json.dumps({"id": str(population.ids[row]), "description": " ".join(said)}))
+    return lines
+
+
+KINDS = {"written": written, "tailored": tailored, "episodes": episodes}
 """What is done, by kind."""

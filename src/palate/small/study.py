@@ -127,12 +127,13 @@ def _each(work: Callable[..., Any], given: Sequence[tuple[Any, ...]], workers: i
 
 
 def _make_base(plan: Plan, size: str, dialects: int) -> None:
-    from palate.small.base import make_base
+    from palate.small.base import FOLLOWING, MIX, STEPS, make_base
 
-    steps = {"steps": plan.base_steps} if plan.base_steps else {}
     folder = base_folder(plan, size, dialects)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    make_base(folder, size=size, dialects=dialects, **steps)  # type: ignore[arg-type]
+    steps = plan.base_steps or (STEPS if size == "small" else STEPS // 2)
+    mix = MIX if size == "small" else FOLLOWING
+    make_base(folder, size=size, steps=steps, dialects=dialects, mix=mix)  # type: ignore[arg-type]
 
 
 def _run_quietly(plan: Plan, cell: Cell) -> None:

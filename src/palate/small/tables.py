@@ -127,6 +127,48 @@ def claims(found: Table) -> list[Claim]:
         out.append(Claim("gain kept where another frozen model reads the summaries, share", kept, 0.70))
     for first, second in (("popi-ipo", "popi"), ("popi-full-ipo", "popi-full")):
         lead(f"{first} over {second}, points (at least -2)", first, second, -0.02)
+    out += _tailored(found) + _shifted(found)
+    return out
+
+
+def _tailored(found: Table) -> list[Claim]:
+    """Return what PT was to reach beside plain DPO that is told the same personas."""
+    if not found.has("pt", "p_won_chosen"):
+        return []
+    names = [
+        f"{key}_{side}_{of}" for of in ("chosen", "rejected") for key in "pq" for side in ("won", "lost")
+    ]
+    counts = np.stack([found.column("pt", name) for name in names], 1)
+
+    def delta(m: Floats) -> Floats:
+        """Return Delta-PQ from means [..., 4]: won and lost, of persona and of quality."""
+        shares = [m[..., i] / np.maximum(m[..., i] + m[..., i + 1], 1e-12) for i in (0, 2)]
+        return np.asarray((shares[0] + shares[1] - 1.0) / 1.0)
+
+    return [
+        Claim("PT-DPO over plain DPO, Delta-PQ, chosen personas", estimate(counts[:, :4], delta), 0.0),
+        Claim("PT-DPO over plain DPO, Delta-PQ, rejected personas", estimate(counts[:, 4:], delta), 0.0),
+        Claim(
+            "the same, rejected less chosen",
+            estimate(counts, lambda m: delta(m[..., 4:]) - delta(m[..., :4])),
+            0.0,
+        ),
+    ]
+
+
+def _shifted(found: Table) -> list[Claim]:
+    """Return how far accuracy falls from similar to dissimilar episodes, codes beside text personas."""
+    out = []
+    for text in ("summary", "survey"):
+        if not found.has("epipersona-a", f"{text}_similar"):
+            continue
+        names = [f"{of}_{shift}" for of in ("codes", text) for shift in ("similar", "dissimilar")]
+        four = np.stack([found.column("epipersona-a", name) for name in names], 1)
+        for of, place in (("EpiPersona-A", 0), (f"text persona ({text})", 2)):
+            drop = estimate(four[:, place] - four[:, place + 1])
+            out.append(Claim(f"drop of {of}, points", drop, 1.0, True))
+        less = estimate((four[:, 0] - four[:, 1]) - 0.5 * (four[:, 2] - four[:, 3]))
+        out.append(Claim(f"drop of EpiPersona-A less half of that of {text}, points", less, 0.0, True))
     return out
 
 

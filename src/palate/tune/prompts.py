@@ -9,7 +9,7 @@ named axes (AlignX's direction). Each becomes one piece of text, so that the old
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from palate.core import ConfigError, Conversation, Feedback
 
@@ -31,6 +31,7 @@ class Templates:
         infer_system: System message of the inference model.
         infer: What is asked of it, ``{signals}``.
         infer_for_prompt: The same for one upcoming ``{prompt}``.
+        abduce: What is asked of whoever is to say who would choose so, of one past ``{pair}``.
         pair: One past pair: ``{prompt}``, ``{chosen}``, ``{rejected}``.
         fact: One line of a profile: ``{name}``, ``{value}``.
         separator: Between signals.
@@ -44,6 +45,7 @@ class Templates:
     infer_system: str
     infer: str
     infer_for_prompt: str
+    abduce: str
     pair: str
     fact: str = "{name}: {value}"
     separator: str = "\n\n"
@@ -69,6 +71,11 @@ class Templates:
             return _messages(self.infer_system, fill(self.infer, signals=told))
         asked = fill(self.infer_for_prompt, signals=told, prompt=spoken(upcoming))
         return _messages(self.infer_system, asked)
+
+    def to_abduce(self, conversation: Conversation, preferred: str, other: str) -> list[Message]:
+        """Return what asks for one sentence about who would prefer one answer to another."""
+        pair = fill(self.pair, prompt=spoken(conversation), chosen=preferred, rejected=other)
+        return _messages(self.infer_system, fill(self.abduce, pair=pair))
 
     def to_answer(
         self, conversation: Conversation, summary: str = "", signals: Sequence[str] = ()
@@ -147,6 +154,15 @@ TEMPLATES = {
             "briefly and in order, what this user will like in an answer to their next prompt. Whoever "
             "writes it is given your summary."
         ),
+        abduce=(
+            "# What a user chose\n{pair}\n\n# Task\nWhat kind of user would prefer the first of the two "
+            "answers to the second? Give the account that makes this choice most plausible, also where few "
+            "people are like that. Write one sentence of the form: The user is [attribute] and prefers "
+            "[explanation of preference]. Name only high-level characteristics that would matter in other "
+            "conversations too, such as information needs, interests and personality. Never name origin, "
+            "religion, sex, age, health or politics. Do not quote the answers, and do not say that one is "
+            "better."
+        ),
         pair="Prompt: {prompt}\nPreferred: {chosen}\nNot preferred: {rejected}",
     ),
     "second": Templates(
@@ -172,6 +188,12 @@ TEMPLATES = {
             "for whoever answers it. Compare what was kept with what was passed over.\n[Earlier choices]\n"
             "{signals}\n[Coming request] {prompt}"
         ),
+        abduce=(
+            "[Task] Say for whom what was kept would be right, and what was passed over would not. Answer "
+            "with one sentence, in this form: The user is [attribute] and prefers [explanation of "
+            "preference]. Keep to how this person thinks, what they need to know and what interests them; "
+            "leave out what they are by birth, body or faith, and the words of the answers.\n[Choice]\n{pair}"
+        ),
         pair="Request: {prompt}\n- kept: {chosen}\n- passed over: {rejected}",
         separator="\n",
     ),
@@ -184,6 +206,7 @@ TEMPLATES = {
         infer_system="",
         infer="{signals} describe",
         infer_for_prompt="{signals} ask {prompt} describe",
+        abduce="{pair} why",
         pair="ask {prompt} good {chosen} bad {rejected}",
         fact="{value}",
         separator=" ",
@@ -197,12 +220,14 @@ TEMPLATES = {
         infer_system="",
         infer="portray {signals}",
         infer_for_prompt="portray {signals} about {prompt}",
+        abduce="reason {pair}",
         pair="about {prompt} yes {chosen} no {rejected}",
         fact="{value}",
         separator=" next ",
     ),
 }
-"""The sets by name."""
+TEMPLATES["small-survey"] = replace(TEMPLATES["small"], infer="{signals} which")
+"""The sets by name; in ``small-survey`` a model is asked about a person axis by axis."""
 SECOND = {"first": "second", "small": "small-second"}
 """The other set that results must not hang on, by name."""
 
