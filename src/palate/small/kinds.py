@@ -136,7 +136,7 @@ def episodes(plan: "Plan", cell: "Cell") -> dict[str, Any]:
     }
     found: dict[str, Any] = {}
     for shift in ("similar", "dissimilar"):
-        people = world(plan.users, seed=cell.seed, dialects=2, shift=shift)  # type: ignore[arg-type]
+        people = world(plan.users, seed=cell.seed, dialects=2, shift=shift)
         test = people.population.with_role("test")
         context, targets = test.with_split("context"), test.with_split("target")
         for name, each in {"codes": method, **texts}.items():

@@ -8,7 +8,7 @@ from typing import Any
 from palate.evaluate.charts import Mark, esc, forest
 from palate.evaluate.page import document
 from palate.small.arms import ARMS
-from palate.small.tables import Claim, Table, claims, estimate, markdown, table
+from palate.small.tables import Claim, Table, claims, estimate, markdown, shifts, table
 
 __all__ = ["write_study"]
 
@@ -29,6 +29,8 @@ def write_study(out: Path, cells: Sequence[Mapping[str, Any]]) -> dict[str, list
     found = Table(cells)
     held = claims(found)
     tables = {"arms": table(found), "seeds": _by_seed(found), "claims": _claims(held)}
+    if len(moved := shifts(found)) > 1:
+        tables["episodes"] = moved
     told = [f"# {_TITLE}", _NOTE, _size(found)]
     for title, rows in tables.items():
         told += [f"## {title.capitalize()}", markdown(rows)]

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Claim", "Estimate", "Table", "claims", "estimate", "markdown", "table"]
+__all__ = ["Claim", "Estimate", "Table", "claims", "estimate", "markdown", "shifts", "table"]
 
 Floats = NDArray[np.float64]
 _DRAWS = 2000
@@ -143,7 +143,7 @@ def _tailored(found: Table) -> list[Claim]:
     def delta(m: Floats) -> Floats:
         """Return Delta-PQ from means [..., 4]: won and lost, of persona and of quality."""
         shares = [m[..., i] / np.maximum(m[..., i] + m[..., i + 1], 1e-12) for i in (0, 2)]
-        return np.asarray((shares[0] + shares[1] - 1.0) / 1.0)
+        return np.asarray(shares[0] + shares[1] - 1.0)
 
     return [
         Claim("PT-DPO over plain DPO, Delta-PQ, chosen personas", estimate(counts[:, :4], delta), 0.0),
@@ -164,12 +164,19 @@ def _shifted(found: Table) -> list[Claim]:
             continue
         names = [f"{of}_{shift}" for of in ("codes", text) for shift in ("similar", "dissimilar")]
         four = np.stack([found.column("epipersona-a", name) for name in names], 1)
-        for of, place in (("EpiPersona-A", 0), (f"text persona ({text})", 2)):
-            drop = estimate(four[:, place] - four[:, place + 1])
-            out.append(Claim(f"drop of {of}, points", drop, 1.0, True))
         less = estimate((four[:, 0] - four[:, 1]) - 0.5 * (four[:, 2] - four[:, 3]))
         out.append(Claim(f"drop of EpiPersona-A less half of that of {text}, points", less, 0.0, True))
     return out
+
+
+def shifts(found: Table) -> list[list[str]]:
+    """Return accuracies in similar and dissimilar episodes and the drop between them, the header first."""
+    rows = [["persona", "similar, %", "dissimilar, %", "drop, points"]]
+    for name in ("codes", "summary", "survey"):
+        if found.has("epipersona-a", f"{name}_similar"):
+            near, far = (found.column("epipersona-a", f"{name}_{s}") for s in ("similar", "dissimilar"))
+            rows.append([name, estimate(near).told(), estimate(far).told(), estimate(near - far).told()])
+    return rows
 
 
 def table(found: Table) -> list[list[str]]:
