@@ -43,7 +43,7 @@ Mix = tuple[tuple[tuple[str, int], ...], ...]
 MIX: Mix = (
     (("answer", 6), ("abduce", 12)),
     (("personal", 24),),
-    (("survey", 32), ("describe", 4)),
+    (("survey", 28), ("describe", 10)),
 )
 """Documents of one step, by kind; those of like length are in one batch."""
 

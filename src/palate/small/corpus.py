@@ -52,7 +52,7 @@ __all__ = ["KINDS", "Document", "documents"]
 
 Floats = NDArray[np.float64]
 
-_LOOKS = 0.3  # share of an annotator's statements that are of taste
+_LOOKS = 0.45  # share of an annotator's statements that are of taste
 _SLIPS = 0.15  # share of those that name the rejected value
 _STATEMENTS = (8, 20)  # that an annotator writes, uniformly
 _PAIRS = 10  # most that an annotator is shown

@@ -293,20 +293,21 @@ class WritingMethod(TunedMethod):
     def margins(self, prompts: Sequence[Ids], plain: Sequence[Ids], answers: Sequence[Ids]) -> Floats:
         """Return float64 [answers]: log pi_theta(y | prompt) - log pi_ref(y | plain prompt), in nats."""
         with self.cast.playing("generator") as generator:
-            told = answer_logprobs(generator.eval(), prompts, answers, self.base.tokenizer.pad_token_id)
-        return told - self.reference(plain, answers)
+            told = answer_logprobs(generator.eval(), prompts, answers, self._pad)
+        return told - self._plainly(plain, answers)  # not what was kept: equal questions, equal bits
 
     def reference(self, plain: Sequence[Ids], answers: Sequence[Ids]) -> Floats:
-        """Return float64 [answers]: log pi_ref(y | x); each pair of prompt and answer is computed once."""
+        """Return float64 [answers]: log pi_ref(y | x); each is computed once a fit."""
         keys = [(tuple(p), tuple(a)) for p, a in zip(plain, answers, strict=True)]
         new = [key for key in dict.fromkeys(keys) if key not in self._reference]
         if new:
-            with self.cast.playing("reference") as model:
-                found = answer_logprobs(
-                    model.eval(), [k[0] for k in new], [k[1] for k in new], self.base.tokenizer.pad_token_id
-                )
+            found = self._plainly([k[0] for k in new], [k[1] for k in new])
             self._reference.update(zip(new, found.tolist(), strict=True))
         return np.array([self._reference[key] for key in keys])
+
+    def _plainly(self, plain: Sequence[Sequence[int]], answers: Sequence[Sequence[int]]) -> Floats:
+        with self.cast.playing("reference") as model:
+            return answer_logprobs(model.eval(), plain, answers, self._pad)
 
     def _log_odds(self, vectors: Floats, queries: Queries) -> Floats:
         del vectors

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palate.core import ConfigError, Conversation, MethodError, Persona, Population, Queries
+from palate.core import ConfigError, Conversation, Persona, Population, Queries
 from palate.tune.base import Floats, Ids, Known, WritingMethod
 from palate.tune.losses import log_odds, margin, preference_loss
 from palate.tune.running import as_plain, configured, run_stage, stage
@@ -140,14 +140,20 @@ class UserEmbedding(WritingMethod):
     # ---- learning -------------------------------------------------------------------------------
 
     def _learn(self, population: Population) -> None:
+        train = population.with_role("train")
+        pairs = self._pairs(train, len(train.pairs))
+        if pairs:
+            self._tune(train, pairs)
+        for name, value in arrays_of(self.source).items():
+            setattr(self, f"soft.{name}_", value)
+        self._trained()
+
+    def _tune(self, train: Population, pairs: Sequence[Pair]) -> None:
+        """Tune generator, basis and the training users' mixtures."""
         from transformers import TrainingArguments
 
         from palate.tune.embedded_training import UserTrainer
 
-        train = population.with_role("train")
-        pairs = self._pairs(train, len(train.pairs))
-        if not pairs:
-            raise MethodError(f"{self.name}: no pair to learn from")
         settings = self.settings(len(pairs))
         told = {**as_plain(settings), **{k: v for k, v in self.config.items() if k != "device"}}
         identity = {**told, "model": self.base.key, "data": train.digest}
@@ -168,9 +174,6 @@ class UserEmbedding(WritingMethod):
                 )
                 self._keep(run.folder)
                 run.finish()
-        for name, value in arrays_of(self.source).items():
-            setattr(self, f"soft.{name}_", value)
-        self._trained()
 
     def _keep(self, folder: Path) -> None:
         self.cast.save(folder / "weights")
@@ -270,7 +273,7 @@ class UserEmbedding(WritingMethod):
             for start in range(0, len(m), _ROWS):
                 part = slice(start, start + _ROWS)
                 m[part] = self._logps(reader, prompts[part], answers[part], own[part]).double().cpu().numpy()
-        m -= self.reference(prompts, answers)
+        m -= self._plainly(prompts, answers)
         return np.asarray(log_odds(torch.from_numpy(m), self.beta, self.kind).numpy())
 
     def added_tokens(self, personas: Sequence[Persona], conversations: Sequence[Conversation]) -> list[int]:

@@ -48,6 +48,7 @@ def margin(chosen: Tensor, rejected: Tensor, ref_chosen: Tensor, ref_rejected: T
 def preference_loss(m: Tensor, beta: float, kind: Kind = "dpo") -> Tensor:
     """Return l of each pair: float [pairs].
 
+    >>> import torch
     >>> preference_loss(torch.tensor([0.0]), 0.1).item() == torch.tensor(2.0).log().item()
     True
     >>> preference_loss(torch.tensor([5.0]), 0.1, "ipo").item()
@@ -92,9 +93,10 @@ def floor(joint: Tensor) -> float:
     Args:
         joint: float [labels, summaries], P(label, z); sums to one.
 
+    >>> import torch
     >>> round(floor(torch.tensor([[0.5, 0.0], [0.0, 0.5]])), 6)  # the summary tells the label
     0.0
     """
     p = joint.double()
     given = p / p.sum(0, keepdim=True).clamp_min(1e-300)
-    return float(-(p * given.clamp_min(1e-300).log()).sum())
+    return float((p * -given.clamp_min(1e-300).log()).sum())

@@ -8,6 +8,7 @@ came.
 
 import copy
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 
 from palate.core import ConfigError, StorageError
 from palate.models.weights import DTYPES, folder_key, torch_device
-from palate.tune.running import quiet
+from palate.tune.running import plain_forward, quiet
 
 __all__ = ["PLAIN_TEMPLATE", "Base", "Cast", "Lora", "load_base"]
 
@@ -123,7 +124,7 @@ def load_base(
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or limit
     model.eval().requires_grad_(False)
     found = Base(
-        model.to(torch_device(device, accelerate=True)),
+        model.to(torch_device(device or _own_device(), accelerate=True)),
         tokenizer,
         spec,
         _key(spec, model, revision),
@@ -135,6 +136,14 @@ def load_base(
     return found
 
 
+def _own_device() -> str | None:
+    """Return the GPU of this process where a launcher started several."""
+    import torch
+
+    rank = os.environ.get("LOCAL_RANK", "")
+    return f"cuda:{rank}" if rank and torch.cuda.is_available() else None
+
+
 def _read(spec: str, dtype: str, reward: bool, revision: str | None) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
@@ -142,14 +151,16 @@ def _read(spec: str, dtype: str, reward: bool, revision: str | None) -> tuple[An
     kind = AutoModelForSequenceClassification if reward else AutoModelForCausalLM
     labels = {"num_labels": 1} if reward else {}
     try:
-        with quiet():
+        with quiet(), torch.random.fork_rng():
+            torch.manual_seed(0)  # of a scalar head, which no folder has
             tokenizer = AutoTokenizer.from_pretrained(spec, revision=revision or "main")
             model = kind.from_pretrained(
                 spec, revision=revision or "main", dtype=getattr(torch, dtype), **labels
             )
     except Exception as error:
+        why = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"the model {spec!r} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}); "
+            f"the model {spec!r} cannot be loaded ({type(error).__name__}: {why}); "
             "expected a folder with a causal model and its tokenizer, or a name on the hub and a connection "
             "or a filled cache"
         ) from error
@@ -159,6 +170,7 @@ def _read(spec: str, dtype: str, reward: bool, revision: str | None) -> tuple[An
 def _mend(spec: str, model: Any, tokenizer: Any) -> list[str]:
     """Give the tokenizer what it lacks; return what was done."""
     mended = []
+    tokenizer.model_max_length = int(1e9)  # Talk shortens, and says so
     if tokenizer.eos_token_id is None:
         raise ConfigError(
             f"the tokenizer of {spec!r} has no end token, so no answer could end: set eos_token in its "
@@ -188,6 +200,10 @@ def _key(spec: str, model: Any, revision: str | None) -> str:
     return f"{spec}@{getattr(model.config, '_commit_hash', None) or revision or 'main'}"
 
 
+def _copied(model: Any) -> Any:
+    return plain_forward(copy.deepcopy(model))
+
+
 class Cast:
     """One base model in several roles.
 
@@ -211,14 +227,13 @@ class Cast:
         if lora.rank:
             from peft import get_peft_model
 
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(), quiet():
                 torch.manual_seed(seed)
-                for role, name in self._adapters.items():
+                for name in self._adapters.values():
                     if self._peft is None:
                         self._peft = get_peft_model(base.model, lora.config(reward=reward), adapter_name=name)
                     else:
                         self._peft.add_adapter(name, lora.config(reward=reward))
-                    del role
             self._peft.eval()
 
     def to_train(self, role: str) -> Any:
@@ -228,35 +243,50 @@ class Cast:
             self._peft.set_adapter(self._adapters[role])
             return self._peft
         if role not in self._copies:
-            self._copies[role] = copy.deepcopy(self.base.model)
+            self._copies[role] = _copied(self.base.model)
         return self._copies[role].requires_grad_(True)
 
     @contextmanager
     def playing(self, role: str) -> Iterator[Any]:
-        """Let the model play a role inside; ``reference`` is the base as it came."""
+        """Let the model play a role inside, in evaluation mode; ``reference`` is the base as it came.
+
+        Afterwards it is as it was before: a trainer may be in the middle of a step of another role.
+        """
         if role != "reference":
             self._check(role)
+        model = self._copies.get(role, self.base.model) if self._peft is None else self._peft
+        training = model.training
+        model.eval()
+        try:
+            with self._switched(role):
+                yield model
+        finally:
+            if training:
+                model.train()
+
+    @contextmanager
+    def _switched(self, role: str) -> Iterator[None]:
         if self._peft is None:
-            yield self._copies.get(role, self.base.model)
+            yield
             return
         if role == "reference":
             with self._peft.disable_adapter():
-                yield self._peft
+                yield
             return
         before, wanted = self._peft.active_adapter, self._adapters[role]
         if before == wanted:
-            yield self._peft
+            yield
             return
         self._peft.set_adapter(wanted)
         try:
-            yield self._peft
+            yield
         finally:
             self._peft.set_adapter(before)
 
     def copy_role(self, source: str, target: str) -> None:
         """Let one role begin where another stands."""
         if self._peft is None:
-            self._copies[target] = copy.deepcopy(self._copies.get(source, self.base.model))
+            self._copies[target] = _copied(self._copies.get(source, self.base.model))
             return
         for name, value in self._weights(source).items():
             self._peft.get_parameter(self._renamed(name, source, target)).data.copy_(value.data)
@@ -276,7 +306,8 @@ class Cast:
         import torch
 
         h = hashlib.blake2b(self.base.key.encode(), digest_size=16)
-        for name, value in sorted(self._weights(role).items()):
+        weights = {} if role == "reference" else self._weights(role)
+        for name, value in sorted(weights.items()):
             h.update(name.encode())
             h.update(value.detach().to("cpu", torch.float32).numpy().tobytes())
         return h.hexdigest()
@@ -315,8 +346,9 @@ class Cast:
                 with quiet():
                     self._load_role(role, path / role)
             except Exception as error:
+                why = " ".join(str(error).split())[:200]
                 raise StorageError(
-                    f"the weights in {path / role} do not fit {self.base.spec} ({error}); name the model "
+                    f"the weights in {path / role} do not fit {self.base.spec} ({why}); name the model "
                     "that they were trained from"
                 ) from error
 
@@ -334,8 +366,8 @@ class Cast:
         """Return a model of its own with a role's weights merged in; the cast stays as it is."""
         self._check(role)
         if self._peft is None:
-            return copy.deepcopy(self._copies.get(role, self.base.model))
-        alone = copy.deepcopy(self._peft)
+            return _copied(self._copies.get(role, self.base.model))
+        alone = _copied(self._peft)
         alone.set_adapter(self._adapters[role])
         return alone.merge_and_unload()
 

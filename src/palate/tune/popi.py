@@ -34,7 +34,6 @@ from palate.core import (
     Conversation,
     Feedback,
     History,
-    MethodError,
     Persona,
     Personas,
     Population,
@@ -115,13 +114,11 @@ class Popi(WritingMethod):
     def _learn(self, population: Population) -> None:
         train = population.with_role("train")
         rows, left_out = examples_of(train, self.signals, self.seed, more=self.judged - 1)
-        if not rows:
-            raise MethodError(f"{self.name}: no pair to learn from ({dict(left_out)})")
         self.left_out_ = dict(left_out)
         self.curve_: list[dict[str, Any]] = []
-        if self.infer:
+        if self.infer and rows:
             self._stage_one(rows)
-        if self.align:
+        if self.align and rows:
             self._stage_two(rows)
         self.cut_ = dict(self.talk.cut)
         self._trained()
@@ -154,6 +151,7 @@ class Popi(WritingMethod):
         from palate.tune.trainers import SummaryTrainer
 
         settings = self.settings(len(rows))
+        rows = [*rows] * -(-self.batch // len(rows))  # GRPO passes over a batch that is not whole
         with stage("infer", {**self._identity(rows, "infer"), **as_plain(settings)}) as run:
             if run.done is not None:
                 self.cast.load(run.folder / "weights")

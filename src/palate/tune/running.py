@@ -8,6 +8,7 @@ stage on its share of each batch.
 """
 
 import json
+import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from typing import Any
 from palate.core import ConfigError, MethodError, StorageError
 from palate.core.job import Tell, current_job
 
-__all__ = ["Settings", "Stage", "as_plain", "configured", "quiet", "run_stage", "stage"]
+__all__ = ["Settings", "Stage", "as_plain", "configured", "plain_forward", "quiet", "run_stage", "stage"]
 
 _WHOLE = "trainer_state.json"  # the last file of a checkpoint that is written
 
@@ -75,7 +76,7 @@ class Stage:
 
     def finish(self, **left: Any) -> None:
         """Note that the stage is done, with plain values to be found again."""
-        if self.kept:
+        if self.kept and _is_first():
             _write(self.folder / "done.json", left)
 
 
@@ -97,7 +98,7 @@ def stage(name: str, identity: Mapping[str, Any]) -> Iterator[Stage]:
         return
     folder = home / name
     known = folder / "settings.json"
-    plain = json.loads(json.dumps(dict(identity), default=str))
+    plain = json.loads(json.dumps({**identity, "processes": _processes()}, default=str))
     if known.exists():
         before = _read(known)
         differ = {k for k in {*before, *plain} if before.get(k) != plain.get(k)}
@@ -109,7 +110,8 @@ def stage(name: str, identity: Mapping[str, Any]) -> Iterator[Stage]:
             )
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(known, plain)
+        if _is_first():
+            _write(known, plain)
     finished = folder / "done.json"
     yield Stage(name, folder, kept=True, done=_read(finished) if finished.exists() else None)
 
@@ -171,6 +173,7 @@ def run_stage(stage: Stage, make: Callable[[list[Any]], Any], told: str) -> list
     import torch
     from transformers import PrinterCallback
 
+    trainer = None
     try:
         with quiet():
             trainer = make([_callback(current_job().tell, told)])
@@ -179,11 +182,17 @@ def run_stage(stage: Stage, make: Callable[[list[Any]], Any], told: str) -> list
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
             raise
+        where = trainer.args.device if trainer else "the machine"
+        now = f" (now {trainer.args.per_device_train_batch_size} rows)" if trainer else ""
+        why = str(error).partition("\n")[0] or type(error).__name__
         raise MethodError(
-            f"{told}: the memory of {trainer.args.device} does not suffice ({str(error).splitlines()[0]}). "
-            f"Halve batch (now {trainer.args.per_device_train_batch_size} rows) and double accumulate, which "
-            "changes nothing else; or set checkpointing=true, dtype=bfloat16, a shorter limit, or lora_rank"
+            f"{told}: the memory of {where} does not suffice ({why}). "
+            f"Halve batch{now} and double accumulate, which changes nothing else; or set checkpointing=true, "
+            "dtype=bfloat16, a shorter limit, or lora_rank"
         ) from error
+    finally:
+        if trainer is not None:
+            plain_forward(trainer.model)
     log: list[dict[str, Any]] = trainer.state.log_history
     return log
 
@@ -204,6 +213,18 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def plain_forward(model: Any) -> Any:
+    """Take away what trainers laid over ``forward``, and return the model.
+
+    TRL adds a fused head and accelerate a cast to float32, as attributes of the instance. They stay when
+    training is over, and in a copy they would still run the model that they were laid over.
+    """
+    for module in model.modules():
+        module.__dict__.pop("forward", None)
+        module.__dict__.pop("_original_forward", None)
+    return model
+
+
 def _callback(tell: Tell, told: str) -> Any:
     from transformers import TrainerCallback
 
@@ -217,9 +238,29 @@ def _callback(tell: Tell, told: str) -> Any:
 
 
 def _last(folder: Path) -> str | None:
-    """Return the last checkpoint that was written whole."""
-    found = [p for p in folder.glob("checkpoint-*") if (p / _WHOLE).exists()]
+    """Return the last checkpoint that was written whole, by every process."""
+    found = [p for p in folder.glob("checkpoint-*") if _is_whole(p)]
     return str(max(found, key=lambda p: int(p.name.rpartition("-")[2]))) if found else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    n = _processes()
+    draws = ["rng_state.pth"] if n == 1 else [f"rng_state_{i}.pth" for i in range(n)]
+    try:
+        json.loads((checkpoint / _WHOLE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return all((checkpoint / name).exists() for name in draws)
+
+
+def _processes() -> int:
+    """Return how many processes a launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _is_first() -> bool:
+    """Return whether this process is the one that writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:

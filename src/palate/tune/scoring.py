@@ -139,7 +139,8 @@ def _shared(
 
 def _shares(model: Any) -> bool:
     """Whether a model keeps what it read: not while it trades memory for recomputing."""
-    return not (model.training and getattr(model, "is_activation_checkpointing", False))
+    inner = getattr(model, "module", model)  # of a distributed wrapper
+    return not (model.training and getattr(inner, "is_activation_checkpointing", False))
 
 
 def _positions(mask: Tensor) -> Tensor:

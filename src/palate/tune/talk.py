@@ -64,6 +64,8 @@ class Talk:
                 over -= len(self._tokens(signals[first]))
                 first += 1
             ids = self._rendered(told(signals[first:]))
+        while first and len(more := self._rendered(told(signals[first - 1 :]))) <= longest:
+            ids, first = more, first - 1  # what stands between signals had gone too
         if first:
             self.cut["prompts that lost signals"] += 1
         if len(ids) > longest:

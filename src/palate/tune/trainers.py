@@ -8,7 +8,8 @@ Both read every prompt once (:mod:`palate.tune.scoring`): TRL's own GRPO prefill
 the G copies of a user's signals, this one does it once a user.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from datasets import Dataset
 from torch import Tensor
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 from trl.models import unwrap_model_for_generation
+from trl.trainer.utils import RepeatSampler
 
 from palate.core import FitDiverged
 from palate.tune.losses import Kind, margin, preference_loss
+from palate.tune.running import plain_forward
 from palate.tune.scoring import after_prompts, left_padded, right_padded
 
 __all__ = ["AnswerRow", "AnswerTrainer", "Guarded", "SummaryTrainer"]
@@ -29,13 +32,18 @@ Ids = Sequence[int]
 Reward = Callable[[Sequence[Ids], Sequence[int]], Sequence[float]]
 """Given completions as ids and the row of each, the reward of each."""
 _EXPLODES = 1e4
+_APART = 1_000_003  # between the seeds of two epochs
 
 
 class Guarded:
-    """A trainer that stops where a loss is no number or explodes, and keeps the batch that did it."""
+    """A trainer that stops where a loss is no number or explodes, and keeps the batch that did it.
+
+    A loss explodes that is 10,000 times the first one, and 10,000 at least: IPO's begins at 1 / (4 beta^2).
+    """
 
     args: Any
     state: Any
+    _first: float | None = None
 
     def training_step(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Tensor:
         """Take a step; see the class.
@@ -44,16 +52,42 @@ class Guarded:
             FitDiverged: If the loss is not finite, or beyond all bounds.
         """
         loss: Tensor = super().training_step(model, inputs, *rest, **more)  # type: ignore[misc]
-        if bool(torch.isfinite(loss)) and float(loss.abs()) < _EXPLODES:
+        value = float(loss)
+        if self._first is None:
+            self._first = abs(value)
+        if math.isfinite(value) and abs(value) < _EXPLODES * max(1.0, self._first):
             return loss
-        kept = Path(self.args.output_dir) / f"bad-batch-{self.state.global_step}.pt"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(inputs, kept)
+        kept = self._keep(inputs)
         raise FitDiverged(
-            f"the loss of step {self.state.global_step} is {float(loss):g}: the batch that did it is kept in "
+            f"the loss of step {self.state.global_step} is {value:g}: the batch that did it is kept in "
             f"{kept}; lower lr (now {self.args.learning_rate:g}) or clip "
             f"(now {self.args.max_grad_norm:g}), or use dtype=float32"
         )
+
+    def _keep(self, inputs: Any) -> Path:
+        """Write what a step was taken on; for GRPO with the summaries that were drawn."""
+        rank = self.args.process_index
+        kept = Path(self.args.output_dir) / f"bad-batch-{self.state.global_step}-{rank}.pt"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(getattr(self, "_buffered_inputs", None) or inputs, kept)
+        return kept
+
+
+class _Order(RepeatSampler):
+    """The rows of an epoch in an order that its number gives, so that a run that goes on finds it again.
+
+    TRL draws the orders of all epochs one after another: a run that goes on in its second epoch would read
+    the first one's.
+    """
+
+    def __init__(self, trainer: Any, rows: Any, each: int, batch: int, repeats: int) -> None:
+        super().__init__(rows, each, batch, repeats, shuffle=True, seed=trainer.args.seed)
+        self._trainer = trainer
+
+    def __iter__(self) -> Iterator[int]:
+        epoch = int(self._trainer.state.epoch or 0)
+        self.generator.manual_seed(self.seed + _APART * epoch)
+        return iter(super().__iter__())
 
 
 class SummaryTrainer(Guarded, GRPOTrainer):
@@ -84,7 +118,14 @@ class SummaryTrainer(Guarded, GRPOTrainer):
         self._prompts = [list(p) for p in prompts]
 
         def rewarded(*, completion_ids: Any, prompts: Any, **_: Any) -> list[float]:
-            return list(reward(completion_ids, [int(p) for p in prompts]))
+            found = [float(r) for r in reward(completion_ids, [int(p) for p in prompts])]
+            lost = sum(not math.isfinite(r) for r in found)
+            if lost:  # TRL would give them an advantage of zero, in silence
+                raise FitDiverged(
+                    f"{lost} of {len(found)} summaries have a reward that is no number: the generator's "
+                    "log-probabilities overflow; use dtype=float32"
+                )
+            return found
 
         super().__init__(
             model=model,
@@ -95,6 +136,14 @@ class SummaryTrainer(Guarded, GRPOTrainer):
             callbacks=list(callbacks),
         )
         self.beta, self.ref_model = kl, reference
+        plain_forward(self.model)
+
+    def _get_train_sampler(self, dataset: Any = None) -> _Order:
+        args = self.args
+        rows, users = dataset or self.train_dataset, args.generation_batch_size // self.num_generations
+        return _Order(
+            self, rows, self.num_generations, users, self.num_iterations * args.steps_per_generation
+        )
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         return [self._prompts[int(p)] for p in prompts], None, {}
@@ -196,6 +245,10 @@ class AnswerTrainer(Guarded, DPOTrainer):
             if "ref" in model.peft_config:
                 model.delete_adapter("ref")
             model.set_adapter(active)
+        plain_forward(self.model)
+
+    def _get_train_sampler(self, dataset: Any = None) -> _Order:
+        return _Order(self, dataset or self.train_dataset, 1, 1, 1)
 
     def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
         return dataset  # it holds ids already
@@ -210,7 +263,7 @@ class AnswerTrainer(Guarded, DPOTrainer):
             model, (inputs["prompt"], inputs["prompt_mask"]), owner, (inputs["words"], inputs["there"])
         )
         chosen, rejected = found.logps.sum(1).chunk(2)
-        m = margin(chosen, rejected, inputs["ref_chosen"], inputs["ref_rejected"])
+        m = margin(chosen, rejected, inputs["ref_chosen"].to(chosen), inputs["ref_rejected"].to(chosen))
         loss = preference_loss(m, self.beta, self.kind).mean()
         mode = "train" if self.model.training else "eval"
         gathered = self.accelerator.gather_for_metrics(m.detach())
@@ -226,5 +279,5 @@ def collate(examples: Sequence[Mapping[str, Any]], pad: int) -> dict[str, Tensor
     words, there = right_padded(answers, pad)
     out = {"prompt": prompt, "prompt_mask": mask, "words": words, "there": there}
     for name in ("ref_chosen", "ref_rejected"):
-        out[name] = torch.tensor([e[name] for e in examples], dtype=torch.float32)
+        out[name] = torch.tensor([e[name] for e in examples], dtype=torch.float64)
     return out

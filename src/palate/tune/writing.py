@@ -1,7 +1,7 @@
 """Words from a model: many prompts at once, equal prompts read once; or one answer piece by piece."""
 
 from collections.abc import Iterator, Sequence
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -18,11 +18,14 @@ def generation(ends: Sequence[int], pad: int, longest: int, temperature: float) 
     """Return how words are drawn: the likeliest at temperature 0, else from the whole softmax."""
     from transformers import GenerationConfig
 
-    drawing = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    drawing = {"do_sample": True, "temperature": temperature}
     return GenerationConfig(
         max_new_tokens=longest,
         eos_token_id=list(ends),
         pad_token_id=pad,
+        top_k=0,  # said, else a model's own settings would be taken
+        top_p=1.0,
+        repetition_penalty=1.0,
         **(drawing if temperature > 0 else {"do_sample": False}),
     )
 
@@ -89,7 +92,12 @@ def written(
 
 def pieces(model: Any, tokenizer: Any, prompt: Ids, how: Any, *, seed: int = 0) -> Iterator[str]:
     """Yield the words of one completion as they come."""
-    from transformers import TextIteratorStreamer
+    from transformers import StoppingCriteriaList, TextIteratorStreamer
+
+    left = Event()
+
+    def unheard(ids: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return torch.full((len(ids),), left.is_set(), device=ids.device)
 
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     ids = torch.tensor([list(prompt)], device=model.device)
@@ -104,6 +112,7 @@ def pieces(model: Any, tokenizer: Any, prompt: Ids, how: Any, *, seed: int = 0) 
                     attention_mask=torch.ones_like(ids),
                     generation_config=how,
                     streamer=streamer,
+                    stopping_criteria=StoppingCriteriaList([unheard]),
                 )
         except BaseException as error:
             failed.append(error)
@@ -111,7 +120,10 @@ def pieces(model: Any, tokenizer: Any, prompt: Ids, how: Any, *, seed: int = 0) 
 
     worker = Thread(target=run, daemon=True)
     worker.start()
-    yield from streamer
-    worker.join()
+    try:
+        yield from streamer
+    finally:  # whoever listened may have gone before the end
+        left.set()
+        worker.join()
     if failed:
         raise failed[0]
