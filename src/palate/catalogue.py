@@ -46,6 +46,10 @@ _OURS = {
     "rm-persona": "palate.persona_reward:PersonaReward",
     "synthesizeme": "palate.persona.synthesizeme:SynthesizeMe",
     "popi": "palate.tune.popi:Popi",
+    "user-embedding": "palate.tune.embedded:UserEmbedding",
+    "pt": "palate.tune.pt:PT",
+    "epipersona-a": "palate.tune.epipersona_a:EpiPersonaA",
+    "reward-lm": "palate.tune.reward_lm:RewardLM",
 }
 
 

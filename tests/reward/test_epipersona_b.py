@@ -23,7 +23,7 @@ from palate.evaluate.protocol import new_users
 from palate.feedback.world import World
 from palate.gate import differences
 from palate.models.abductive import abduce
-from palate.reward.codebook import Codebook, collapsed, usage
+from palate.models.codebook import Codebook, collapsed, usage
 from palate.reward.crowd import Crowd, padded, sample_episode
 from palate.reward.epipersona_b import EpiPersonaB
 

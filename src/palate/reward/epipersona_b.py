@@ -37,9 +37,10 @@ from torch.nn.functional import pad
 
 from palate.core import ConfigError, Corpus, MethodError, Population, current_job
 from palate.models.abductive import QUESTION, abduce, ask, reader
+from palate.models.codebook import collapsed, usage
 from palate.models.features import embed_texts
 from palate.reward.base import Validation
-from palate.reward.codebook import START, Coupled, Past, Retold, collapsed, each, log_count, usage
+from palate.reward.codebook import START, Coupled, Past, Retold, each, log_count
 from palate.reward.crowd import Crowd, Episode, padded, sample_episode
 from palate.reward.neural import NeuralMethod, pair_loss
 

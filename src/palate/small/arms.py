@@ -11,7 +11,7 @@ from typing import Any
 
 from palate.core import Method
 
-__all__ = ["ARMS", "Arm", "build_arm"]
+__all__ = ["ARMS", "LATER", "Arm", "build_arm", "paper_name"]
 
 POPI = "palate.tune.popi:Popi"
 USERS = "palate.tune.embedded:UserEmbedding"
@@ -29,19 +29,17 @@ _POPI: dict[str, Any] = {
     "signals": 10,
     "temperature": 1.0,  # as the papers draw summaries; the likeliest of an untuned model says one thing over
     "summary_tokens": 14,
-    "judged": 4,
+    "judged": 8,
     "beta": 0.3,
-    "steps": 150,
-    "batch": 8,
-    "group": 8,
-    "lr": 1e-3,
+    "steps": 80,
+    "batch": 12,
+    "group": 12,
+    "lr": 2e-3,
     "warmup": 10,
-    "align_steps": 300,
+    "align_steps": 200,
     "align_lr": 3e-4,
     "align_batch": 32,
 }
-
-
 _USERS: dict[str, Any] = {
     "beta": 0.3,
     "steps": 300,
@@ -66,18 +64,19 @@ _TAILOR: dict[str, Any] = {
 }
 _CODES: dict[str, Any] = {
     "form": "plain",
-    "codes": 16,
+    "codes": 64,
     "width": 16,
     "signals": 10,
-    "draws": 1,
+    "draws": 4,
     "describe_tokens": 10,
+    "calibrate": 40,
     "beta": 0.3,
-    "steps": 400,
+    "steps": 250,
     "batch": 32,
     "accumulate": 1,
     "lr": 1e-3,
     "lr_codes": 3e-3,
-    "warmup": 10,
+    "warmup": 20,
 }
 
 
@@ -88,9 +87,11 @@ class Arm:
     Attributes:
         name: What it is called here.
         paper: What the paper calls it.
-        kind: Which measures it is put to: ``written``, ``tailored`` (given personas), ``episodes``.
+        kind: Which measures it is put to: ``written``, ``staged`` (twice: before and after the generator
+            is tuned too), ``tailored`` (given personas), ``episodes``.
         method: Where its class is.
         fields: Its fields beside the shared ones.
+        then: Of a staged arm, the arm that goes on from it.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Arm:
     kind: str = "written"
     method: str = POPI
     fields: Mapping[str, Any] = field(default_factory=dict)
+    then: str = ""
 
     @property
     def dialects(self) -> int:
@@ -105,8 +107,8 @@ class Arm:
         return 2 if self.kind == "episodes" else 1
 
 
-def _popi(name: str, paper: str, **fields: Any) -> Arm:
-    return Arm(name, paper, fields={**_POPI, **fields})
+def _popi(name: str, paper: str, then: str = "", **fields: Any) -> Arm:
+    return Arm(name, paper, "staged" if then else "written", fields={**_POPI, **fields}, then=then)
 
 
 ARMS: dict[str, Arm] = {
@@ -114,14 +116,11 @@ ARMS: dict[str, Arm] = {
     for arm in (
         _popi("raw", "Raw-Prompting", told="raw"),
         _popi("summary", "Inference-Prompting", infer=False, summary_tokens=48),
-        _popi("popi", "POPI-Inference-Only"),
-        _popi("popi-ipo", "POPI-Inference-Only (IPO)", kind="ipo"),
-        _popi("popi-prompt", "POPI-Inference-Only (prompt-dependent)", prompt_dependent=True),
+        _popi("popi", "POPI-Inference-Only", "popi-full"),
+        _popi("popi-ipo", "POPI-Inference-Only (IPO)", "popi-full-ipo", kind="ipo"),
         _popi("aligned", "DPO without any user", told="nothing", align=True),
         _popi("raw-aligned", "Raw-Aligned", told="raw", align=True),
         _popi("summary-aligned", "Inference-Aligned", infer=False, align=True, summary_tokens=48),
-        _popi("popi-full", "POPI-Full", align=True),
-        _popi("popi-full-ipo", "POPI-Full (IPO)", align=True, kind="ipo"),
         *(
             Arm(f"users-{form}", paper, method=USERS, fields={**_USERS, "form": form})
             for form, paper in (("lore", "LoRe"), ("pal-a", "PAL-A"), ("pal-b", "PAL-B"))
@@ -130,7 +129,12 @@ ARMS: dict[str, Arm] = {
         Arm("epipersona-a", "EpiPersona-A, beside text personas", "episodes", CODES, _CODES),
     )
 }
-"""The arms by name, cheapest first."""
+"""The arms by name."""
+LATER = {
+    "popi-full": "POPI-Full",
+    "popi-full-ipo": "POPI-Full (IPO)",
+}
+"""Arms that go on from others, with what the papers call them."""
 
 
 def build_arm(name: str, base: str, seed: int, **changes: Any) -> Method:
@@ -149,3 +153,8 @@ def build_arm(name: str, base: str, seed: int, **changes: Any) -> Method:
         model=base, seed=seed, **{**_SHARED, **ARMS[name].fields, **changes}
     )
     return made
+
+
+def paper_name(arm: str) -> str:
+    """Return what the papers call an arm."""
+    return LATER[arm] if arm in LATER else ARMS[arm].paper

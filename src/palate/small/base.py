@@ -147,7 +147,7 @@ def random_base(folder: str | Path, seed: int = 0, size: Size = "small") -> Path
 def _model(size: Size, seed: int) -> Any:
     """Return an untrained model, float32."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM, Olmo2Config, Olmo2ForCausalLM
 
     shared: dict[str, Any] = {
         "vocab_size": len(_SPECIAL) + len(Language().words),
@@ -166,7 +166,7 @@ def _model(size: Size, seed: int) -> Any:
             return LlamaForCausalLM(LlamaConfig(**shared, num_key_value_heads=4))
         if size == "other":
             shared |= {"hidden_size": 56, "intermediate_size": 144, "num_hidden_layers": 3}
-            return Qwen2ForCausalLM(Qwen2Config(**shared, num_key_value_heads=2))
+            return Olmo2ForCausalLM(Olmo2Config(**shared, num_key_value_heads=2))
     raise ConfigError(f"size is {size!r}, and may be 'small' or 'other'")
 
 

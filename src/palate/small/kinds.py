@@ -8,7 +8,7 @@ import numpy as np
 
 from palate.core import Persona, Population
 from palate.core.job import current_job
-from palate.small.arms import build_arm
+from palate.small.arms import ARMS, build_arm
 from palate.small.measure import accuracy_of, measure
 from palate.small.world import SmallWorld, world
 
@@ -32,15 +32,22 @@ def written(plan: "Plan", cell: "Cell") -> dict[str, Any]:
 
     people = world(plan.users, seed=cell.seed)
     own, other = (str(base_folder(plan, size)) for size in ("small", "other"))
-    method = _writing(cell.arm, own, cell.seed).fit(people.population)
     teller = _writing("summary", own, cell.seed).fit(people.population)
     others = {
         "other": _writing("summary", other, cell.seed).fit(people.population),
         "own": teller,
         "second": _writing("summary", own, cell.seed, templates="small-second").fit(people.population),
     }
-    found = measure(method, teller, people, others)
-    return {**found, "curve": getattr(method, "curve_", []), "bounds": bounds(people)}
+
+    def measured(**changes: Any) -> dict[str, Any]:
+        method = _writing(cell.arm, own, cell.seed, **changes).fit(people.population)
+        return {**measure(method, teller, people, others), "curve": getattr(method, "curve_", [])}
+
+    found = measured()
+    then = ARMS[cell.arm].then
+    if then:  # the same job: the first stage is done and is not run again
+        found["also"] = {then: measured(align=True)}
+    return {**found, "bounds": bounds(people)}
 
 
 def bounds(people: SmallWorld) -> dict[str, float]:
@@ -164,5 +171,5 @@ def _descriptions(people: SmallWorld, seed: int) -> list[str]:
     return lines
 
 
-KINDS = {"written": written, "tailored": tailored, "episodes": episodes}
+KINDS = {"written": written, "staged": written, "tailored": tailored, "episodes": episodes}
 """What is done, by kind."""

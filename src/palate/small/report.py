@@ -7,7 +7,7 @@ from typing import Any
 
 from palate.evaluate.charts import Mark, esc, forest
 from palate.evaluate.page import document
-from palate.small.arms import ARMS
+from palate.small.arms import paper_name
 from palate.small.tables import Claim, Table, claims, estimate, markdown, shifts, table
 
 __all__ = ["write_study"]
@@ -106,7 +106,7 @@ def _page(found: Table, held: Sequence[Claim]) -> str:
             continue
         gain = estimate(found.column(arm) - 0.5)
         kind = "better" if gain.low > 0 else "worse" if gain.high < 0 else "same"
-        words = f"{arm} ({ARMS[arm].paper}): {gain.told()} points over telling nothing"
+        words = f"{arm} ({paper_name(arm)}): {gain.told()} points over telling nothing"
         marks.append(Mark(arm, gain.mean, gain.low, gain.high, kind, words))
         values.append(f"{100 * gain.mean:+.1f}")
     picture = forest(marks, values, "accuracy over telling nothing, points")

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from palate.small.arms import paper_name
+
 __all__ = ["Claim", "Estimate", "Table", "claims", "estimate", "markdown", "shifts", "table"]
 
 Floats = NDArray[np.float64]
@@ -53,10 +55,20 @@ def estimate(values: Floats, of: Callable[[Floats], Floats] | None = None, seed:
     return Estimate(float(mean), float(low), float(high), n)
 
 
+def _apart(cell: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return a cell and those that went on from it, each as a cell of its own; its time stays with it."""
+    later = [
+        {**cell, **values, "arm": arm, "seconds": 0.0, "also": {}}
+        for arm, values in cell.get("also", {}).items()
+    ]
+    return [cell, *later]
+
+
 class Table:
     """The cells of a study by arm, each measure as one column of all seeds' users."""
 
     def __init__(self, cells: Sequence[Mapping[str, Any]]) -> None:
+        cells = [each for cell in cells for each in _apart(cell)]
         self.arms = list(dict.fromkeys(cell["arm"] for cell in cells))
         self.cells = {(cell["arm"], cell["seed"]): cell for cell in cells}
         self.seeds = sorted({cell["seed"] for cell in cells})
@@ -191,12 +203,10 @@ def table(found: Table) -> list[list[str]]:
         "quality",
     ]
     rows = [header]
-    from palate.small.arms import ARMS
-
     for arm in found.arms:
         if not found.has(arm):
             continue
-        cells = [arm, ARMS[arm].paper, estimate(found.column(arm)).told()]
+        cells = [arm, paper_name(arm), estimate(found.column(arm)).told()]
         cells.append(f"{found.column(arm, 'tokens').mean():.1f}" if found.has(arm, "tokens") else "-")
         for measure in ("win", "accuracy_other"):
             there = found.has(arm, measure)

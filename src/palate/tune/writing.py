@@ -18,14 +18,12 @@ def generation(ends: Sequence[int], pad: int, longest: int, temperature: float) 
     """Return how words are drawn: the likeliest at temperature 0, else from the whole softmax."""
     from transformers import GenerationConfig
 
-    drawing = {"do_sample": True, "temperature": temperature}
+    drawing = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
     return GenerationConfig(
         max_new_tokens=longest,
         eos_token_id=list(ends),
         pad_token_id=pad,
-        top_k=0,  # said, else a model's own settings would be taken
-        top_p=1.0,
-        repetition_penalty=1.0,
+        repetition_penalty=1.0,  # all is said, else a model's own settings would be taken
         **(drawing if temperature > 0 else {"do_sample": False}),
     )
 
