@@ -138,7 +138,10 @@ class Popi(WritingMethod):
 
     def pair_ids(self, pairs: Sequence[Pair]) -> tuple[list[Ids], list[Ids], Floats]:
         """Return ids of chosen and rejected answers, and their reference's float64 [pairs, 2], in nats."""
-        plain = [self.prompt(Known(), talk) for talk, _, _ in pairs]
+        distinct = list(dict.fromkeys(talk for talk, _, _ in pairs))
+        asked = self.talk.prompts([self.words.to_answer(talk) for talk in distinct])
+        of = dict(zip(distinct, asked, strict=True))
+        plain = [of[talk] for talk, _, _ in pairs]
         chosen = [self.talk.answer(text) for _, text, _ in pairs]
         rejected = [self.talk.answer(text) for _, _, text in pairs]
         ref = [self.reference(plain, answers) for answers in (chosen, rejected)]
@@ -309,19 +312,17 @@ class _Rewards:
         method, pad = self.method, self.method.base.tokenizer.pad_token_id
         keys = [(row, method.talk.words(ids)) for ids, row in zip(completions, rows, strict=True)]
         distinct = list(dict.fromkeys(keys))
-        prompts: list[Ids] = []
-        answers: list[Ids] = []
-        lead: list[float] = []
-        for row, z in distinct:
-            for (talk, _, _), (chosen, rejected, ref) in zip(self.pairs[row], self.ids[row], strict=True):
-                prompts += [method.prompt(Known(summary=z), talk)] * 2
-                answers += [chosen, rejected]
-                lead.append(ref)
+        told = [
+            method.words.to_answer(talk, summary=z) for row, z in distinct for talk, _, _ in self.pairs[row]
+        ]
+        prompts = [prompt for prompt in method.talk.prompts(told) for _ in range(2)]
+        ids = [each for row, _ in distinct for each in self.ids[row]]
+        answers = [side for chosen, rejected, _ in ids for side in (chosen, rejected)]
         with method.cast.playing("reference") as model:
             training = model.training
             found = answer_logprobs(model.eval(), prompts, answers, pad)
             model.train(training)
-        m = torch.from_numpy(found[0::2] - found[1::2] - np.array(lead))
+        m = torch.from_numpy(found[0::2] - found[1::2] - np.array([lead for _, _, lead in ids]))
         loss = preference_loss(m, method.beta, method.kind).tolist()
         reward, at = {}, 0
         for key in distinct:

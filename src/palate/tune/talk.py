@@ -43,14 +43,23 @@ class Talk:
         self.base, self.tokenizer, self.room = base, base.tokenizer, answer_room
         self.cut: Counter[str] = Counter()
         self._seen: dict[str, Ids] = {}
+        self._frames: dict[tuple[str, ...], list[str]] = {}
 
     def prompt(self, messages: Sequence[Message]) -> Ids:
         """Return the ids of messages with the opening of an answer; too long ones lose their start."""
-        ids = self._rendered(messages)
+        return self.prompts([messages])[0]
+
+    def prompts(self, many: Sequence[Sequence[Message]]) -> list[Ids]:
+        """Return the ids of many prompts, as :meth:`prompt` would of each."""
+        if not many:
+            return []
+        texts = [self._text(messages) for messages in many]
         longest = self.base.limit - self.room
-        if len(ids) > longest:
-            self.cut["prompts that lost their start"] += 1
-        return ids[-longest:]
+        found = []
+        for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]:
+            self.cut["prompts that lost their start"] += len(ids) > longest
+            found.append(list(ids[-longest:]))
+        return found
 
     def fitting(
         self, signals: Sequence[str], told: Callable[[Sequence[str]], Sequence[Message]]
@@ -94,9 +103,34 @@ class Talk:
         return self._seen[text]
 
     def _rendered(self, messages: Sequence[Message]) -> Ids:
+        return list(self.tokenizer(self._text(messages), add_special_tokens=False)["input_ids"])
+
+    def _text(self, messages: Sequence[Message]) -> str:
+        """Return messages as the chat template renders them.
+
+        A template puts the words of system and user between pieces that depend on roles alone; these are
+        rendered once. Where that cannot be seen, or words begin or end in space, it is rendered whole.
+        """
         told = [{"role": m["role"], "content": clean([m["content"]])[0]} for m in self._folded(messages)]
-        text = self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        roles = tuple(m["role"] for m in told)
+        if "assistant" in roles or any(m["content"] != m["content"].strip() for m in told):
+            return self._templated(told)
+        if roles not in self._frames:
+            marks = [f"{_PROBE}{i}end" for i in range(len(roles))]
+            probed = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+            rest, pieces = self._templated(probed), []
+            for mark in marks:
+                before, found, rest = rest.partition(mark)
+                pieces += [before] if found else []
+            self._frames[roles] = [*pieces, rest] if len(pieces) == len(marks) else []
+        pieces = self._frames[roles]
+        if not pieces:
+            return self._templated(told)
+        inner = zip(pieces, (m["content"] for m in told), strict=False)
+        return "".join(piece + words for piece, words in inner) + pieces[-1]
+
+    def _templated(self, told: Sequence[Message]) -> str:
+        return str(self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True))
 
     def _folded(self, messages: Sequence[Message]) -> Sequence[Message]:
         """Put the system message before the first turn, for templates that take none."""
