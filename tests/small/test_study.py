@@ -104,8 +104,9 @@ def test_claims_are_paired_and_told_apart():
 
 def test_delta_pq_and_drops_by_hand():
     wins = {"p_won": [3, 1], "p_lost": [1, 0], "q_won": [1, 1], "q_lost": [1, 1]}
+    both = {f"{key}_{of}": v for of in ("chosen", "rejected") for key, v in wins.items()}
     rows = [
-        cell("pt", 0, [0.5, 0.5], **{f"{k}_{of}": v for of in ("chosen", "rejected") for k, v in wins.items()}),
+        cell("pt", 0, [0.5, 0.5], **both),
         cell("epipersona-a", 0, [0.5, 0.5], codes_similar=[0.7, 0.7], codes_dissimilar=[0.65, 0.65],
              survey_similar=[0.8, 0.8], survey_dissimilar=[0.6, 0.6]),
     ]  # fmt: skip

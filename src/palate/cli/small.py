@@ -20,7 +20,7 @@ app.add_typer(small, name="small")
 @small.command()
 def base(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the model.")],
-    size: Annotated[str, typer.Option(help="small (Llama) or other (Qwen2).")] = "small",
+    size: Annotated[str, typer.Option(help="small (Llama) or other (OLMo 2).")] = "small",
     steps: Annotated[int, typer.Option(help="Steps of training; 0 is as many as it takes.")] = 0,
     dialects: Annotated[int, typer.Option(help="1, or 2: topics with words of their own.")] = 1,
     seed: Annotated[int, typer.Option(help="Of weights and documents.")] = 0,

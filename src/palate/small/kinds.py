@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "bounds"]
 
 _TEACHER_NAMES, _TEACHER_SLIPS = 0.8, 0.1  # share of axes a teacher names, and of those it has wrong
+_NO_CROWD = 0.5  # of every axis: what is right for most is right for nobody, so that only reading helps
 _JUDGED = 3  # target choices a user whose personas are written for
 
 
@@ -30,7 +31,7 @@ def written(plan: "Plan", cell: "Cell") -> dict[str, Any]:
     """Fit an arm and measure what it knows, writes, and tells other models."""
     from palate.small.study import base_folder
 
-    people = world(plan.users, seed=cell.seed)
+    people = world(plan.users, seed=cell.seed, minority=_NO_CROWD)
     own, other = (str(base_folder(plan, size)) for size in ("small", "other"))
     teller = _writing("summary", own, cell.seed).fit(people.population)
     others = {
@@ -129,7 +130,7 @@ def episodes(plan: "Plan", cell: "Cell") -> dict[str, Any]:
     from palate.small.study import base_folder
 
     own = str(base_folder(plan, "small", 2))
-    mixed = world(plan.users, seed=cell.seed, dialects=2)
+    mixed = world(plan.users, seed=cell.seed, dialects=2, minority=_NO_CROWD)
     home = current_job().folder
     assert home is not None  # a study always has one
     teacher = home / "teacher.jsonl"
@@ -143,7 +144,7 @@ def episodes(plan: "Plan", cell: "Cell") -> dict[str, Any]:
     }
     found: dict[str, Any] = {}
     for shift in ("similar", "dissimilar"):
-        people = world(plan.users, seed=cell.seed, dialects=2, shift=shift)
+        people = world(plan.users, seed=cell.seed, dialects=2, shift=shift, minority=_NO_CROWD)
         test = people.population.with_role("test")
         context, targets = test.with_split("context"), test.with_split("target")
         for name, each in {"codes": method, **texts}.items():

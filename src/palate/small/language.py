@@ -30,6 +30,7 @@ from palate.core import ConfigError
 __all__ = [
     "AXES",
     "CROWD",
+    "MINORITY",
     "SMALL_ABDUCE",
     "SMALL_FIRST",
     "SMALL_SECOND",
@@ -91,31 +92,32 @@ _ASPECTS = ("history", "basics", "costs", "tools", "risks", "future")
 _HOBBIES = ("sailing", "pottery", "cycling", "knitting", "fishing", "painting", "running", "baking")
 _SYNONYMS = 2
 _MAGNITUDES = (0.8, 2.0)  # log-odds per half difference
-_MINORITY = 0.35  # share of people on the side that fewer are on, axis by axis
+MINORITY = 0.35  # share of people on the side that fewer are on, axis by axis
 CROWD = np.array([1.0, -1.0, 1.0, -1.0])  # the side that most are on
 _SIDES = tuple(AXES.values())
 
 
-def draw_tastes(n: int, rng: np.random.Generator) -> Floats:
+def draw_tastes(n: int, rng: np.random.Generator, minority: float = MINORITY) -> Floats:
     """Draw people from the prior.
 
     Args:
         n: How many.
         rng: Where chance comes from.
+        minority: Share of people who are not on the crowd's side, axis by axis; 0.5 has no crowd.
 
     Returns:
         float64 [n, axes]: taste, log-odds per unit of value.
     """
-    sign = np.where(rng.random((n, len(AXES))) < _MINORITY, -CROWD, CROWD)
+    sign = np.where(rng.random((n, len(AXES))) < minority, -CROWD, CROWD)
     taste: Floats = sign * rng.choice(_MAGNITUDES, (n, len(AXES)))
     return taste
 
 
-def all_tastes() -> tuple[Floats, Floats]:
+def all_tastes(minority: float = MINORITY) -> tuple[Floats, Floats]:
     """Return every taste there is, float64 [4^4, axes], and its probability."""
     values = np.array([sign * size for sign in (1.0, -1.0) for size in _MAGNITUDES])
     tastes = np.array(np.meshgrid(*[values] * len(AXES))).reshape(len(AXES), -1).T
-    with_crowd = np.where(np.sign(tastes) == CROWD, 1 - _MINORITY, _MINORITY)
+    with_crowd = np.where(np.sign(tastes) == CROWD, 1 - minority, minority)
     return tastes, (with_crowd / len(_MAGNITUDES)).prod(axis=1)
 
 

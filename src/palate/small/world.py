@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.core import ConfigError, Population, PopulationBuilder
-from palate.small.language import Language, all_tastes, differing, draw_tastes
+from palate.small.language import MINORITY, Language, all_tastes, differing, draw_tastes
 
 __all__ = ["SmallWorld", "world"]
 
@@ -35,12 +35,14 @@ class SmallWorld:
         language: The words.
         taste: float64 [users, axes], log-odds per unit of value.
         personas: The true persona of each user in words: sign and strength of every axis.
+        minority: Share of people who are not on the crowd's side, axis by axis.
     """
 
     population: Population
     language: Language
     taste: Floats
     personas: list[str] = field(repr=False)
+    minority: float = MINORITY
 
     @cached_property
     def item_values(self) -> Floats:
@@ -73,7 +75,7 @@ class SmallWorld:
 
         The rows of the context are seen by the learner, so that only those of the targets mean anything.
         """
-        tastes, prior = all_tastes()
+        tastes, prior = all_tastes(self.minority)
         people = self.population
         log_odds = np.zeros(people.n_rows)
         for start, end in zip(people.offsets[:-1], people.offsets[1:], strict=True):
@@ -94,6 +96,7 @@ def world(
     dialects: int = 1,
     shift: Literal["mixed", "similar", "dissimilar"] = "mixed",
     roles: tuple[float, float, float] = (0.6, 0.1, 0.3),
+    minority: float = MINORITY,
 ) -> SmallWorld:
     """Draw people and their choices.
 
@@ -106,6 +109,7 @@ def world(
         shift: ``mixed``: topics at random; ``similar``: context and targets of one person from one group;
             ``dissimilar``: targets from the other group.
         roles: Shares of train, val and test users.
+        minority: Share of people who are not on the crowd's side, axis by axis; 0.5 has no crowd.
 
     Returns:
         The population and the truth.
@@ -127,7 +131,7 @@ def world(
             f"shift={shift!r} with dialects={dialects}: 'mixed', or 'similar' or 'dissimilar' with dialects=2"
         )
     rng, early, late = (np.random.default_rng((seed, part)) for part in range(3))
-    taste = draw_tastes(n_users, rng)
+    taste = draw_tastes(n_users, rng, minority)
     groups = rng.integers(dialects, size=n_users)
     role = np.searchsorted(np.cumsum(roles), (rng.permutation(n_users) + 0.5) / n_users * sum(roles))
     builder = PopulationBuilder()
@@ -145,7 +149,7 @@ def world(
             time = _START + _GAP * row
             builder.add(name, prompt, answers, chosen, id=f"{name}-{row}", time=time, split=int(later))
     personas = [language.persona(taste[who], rng) for who in range(n_users)]
-    return SmallWorld(builder.build(), language, taste, personas)
+    return SmallWorld(builder.build(), language, taste, personas, minority)
 
 
 def _choice(
