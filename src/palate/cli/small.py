@@ -11,7 +11,7 @@ from palate.core.errors import ConfigError
 __all__ = ["base", "small", "study"]
 
 small = typer.Typer(
-    help="A language of a hundred words in which trained-in methods can be compared in minutes.",
+    help="A language of eighty words in which trained-in methods can be compared in minutes.",
     no_args_is_help=True,
 )
 app.add_typer(small, name="small")

@@ -14,7 +14,7 @@ __all__ = ["write_study"]
 
 _TITLE = "Trained-in methods in the small language"
 _NOTE = (
-    "Models of about a hundred thousand weights that know a hundred words, on made-up people whose taste is "
+    "Models of about a hundred thousand weights that know eighty words, on made-up people whose taste is "
     "known. No figure here is one of a real language model."
 )
 

@@ -319,9 +319,7 @@ class _Rewards:
         ids = [each for row, _ in distinct for each in self.ids[row]]
         answers = [side for chosen, rejected, _ in ids for side in (chosen, rejected)]
         with method.cast.playing("reference") as model:
-            training = model.training
-            found = answer_logprobs(model.eval(), prompts, answers, pad)
-            model.train(training)
+            found = answer_logprobs(model, prompts, answers, pad)
         m = torch.from_numpy(found[0::2] - found[1::2] - np.array([lead for _, _, lead in ids]))
         loss = preference_loss(m, method.beta, method.kind).tolist()
         reward, at = {}, 0
