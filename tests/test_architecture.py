@@ -40,7 +40,7 @@ ROOMS = {
     "tune": (
         ("core", "models", "generate", "harm", "judge"),
         BASE,
-        {"torch", "transformers", "trl", "peft", "accelerate", "datasets", "palate.catalogue"},
+        {"torch", "transformers", "trl", "peft", "accelerate", "datasets", "palate.catalogue", "yaml"},
     ),
     "small": (("core", "tune", "evaluate"), {"numpy"}, {"torch", "transformers", "tokenizers"}),
     "fakes": (("core", "feedback", "models"), {"numpy"}, set()),
@@ -114,6 +114,8 @@ MADE_FOR = {
     "tune/soft.py": {"torch"},
     "tune/trainers.py": {"datasets", "torch", "trl"},
     "tune/writing.py": {"torch"},
+    "small/measure.py": set(),
+    "small/kinds.py": set(),
 }
 LINES, FUNCTION = 400, 45
 

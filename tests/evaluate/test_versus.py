@@ -5,7 +5,7 @@ import pytest
 from writing_sections import BRIEF, Pen, folk, settings, with_writing
 
 from palate.core import ConfigError, as_conversation
-from palate.evaluate import _prometheus, versus
+from palate.evaluate import prometheus, versus
 from palate.evaluate.facets import writing
 from palate.evaluate.versus import KnownJudge, Outcome, ProfileJudge, Versus
 from palate.feedback.world_answers import world_answers
@@ -181,13 +181,13 @@ def test_long_answers_are_cut_and_the_form_stays():
     ],
 )
 def test_results_are_read(text, first):
-    assert _prometheus.read_relative(text).first is first
+    assert prometheus.read_relative(text).first is first
 
 
 @pytest.mark.parametrize("text", ["", "A is better.", "[RESULT] neither", "[RESULT] Both", "[RESULT] 4"])
 def test_what_is_no_result_is_a_fault(text):
     with pytest.raises(Malformed):
-        _prometheus.read_relative(text)
+        prometheus.read_relative(text)
 
 
 def test_prometheus_judges_in_both_orders(monkeypatch):

@@ -194,7 +194,7 @@ def test_no_document_follows_signals_with_an_answer():
     for kind in KINDS:
         for document in documents(kind, 100, rng, Language()):
             has_signals = any(word in document.content.split() for word in ("good", "yes"))
-            assert has_signals == (kind in ("describe", "abduce"))
+            assert has_signals == (kind in ("describe", "abduce", "survey"))
             says = document.reply.split()
             assert (len(says) == 5 and says[0] not in Language.verbs) == (kind in ("answer", "personal"))
 

@@ -21,7 +21,7 @@ from math import isfinite, nan
 from typing import Literal, Protocol
 
 from palate.core import ConfigError, Conversation
-from palate.evaluate import _prometheus
+from palate.evaluate import prometheus
 from palate.judge import JUDGE, QUICK, Verdict, as_text
 from palate.models.llm.client import Task
 from palate.models.llm.program import Program, Section
@@ -149,7 +149,7 @@ class ProfileJudge:
     def program(self) -> Program:
         """What it is asked, in which words."""
         if self.format == "prometheus":
-            return _prometheus.PERSONALIZATION if self.needs_profile else _prometheus.QUALITY
+            return prometheus.PERSONALIZATION if self.needs_profile else prometheus.QUALITY
         base = JUDGE if self.reason else QUICK
         who = "would suit this user better" if self.needs_profile else "is better"
         ask = (

@@ -41,7 +41,7 @@ from palate.tune.scoring import answer_logprobs
 from palate.tune.talk import Talk
 from palate.tune.writing import generation, pieces, written
 
-__all__ = ["Known", "TunedMethod", "WritingMethod"]
+__all__ = ["Floats", "Ids", "Known", "TunedMethod", "WritingMethod"]
 
 Floats = NDArray[np.floating[Any]]
 Ids = list[int]

@@ -35,7 +35,7 @@ from palate.tune.running import as_plain, configured, run_stage, stage
 from palate.tune.scoring import left_padded, right_padded, token_logprobs
 from palate.tune.soft import Soft, Softened, arrays_of, take_arrays
 
-__all__ = ["Embedding", "UserEmbedding"]
+__all__ = ["Embedding", "Pair", "UserEmbedding"]
 
 Form = Literal["lore", "pal-a", "pal-b"]
 _ROWS = 256  # sequences that are scored at a time
