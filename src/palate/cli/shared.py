@@ -1,5 +1,6 @@
 """What the verbs share: the applications, options that mean the same everywhere, and how values are read."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,6 +44,9 @@ Settings = Annotated[
 ]
 
 
+_POWER = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+
+
 def pairs(
     given: list[str], option: str, form: str = "NAME=VALUE, such as user=annotator_id"
 ) -> dict[str, str]:
@@ -67,7 +71,8 @@ def read_settings(given: list[str]) -> dict[str, dict[str, Any]]:
         if not dot:
             raise ConfigError(f"--set {key}={text}: expected {form}")
         try:
-            out.setdefault(owner, {})[name] = yaml.safe_load(text)
+            power = _POWER.fullmatch(text.strip())  # YAML takes 1e-3 for a word
+            out.setdefault(owner, {})[name] = float(text) if power else yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {key}={text}: the value cannot be read: {error}") from error
     return out
