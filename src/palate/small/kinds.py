@@ -166,7 +166,7 @@ def _descriptions(people: SmallWorld, seed: int) -> list[str]:
         for axis in rng.permutation(len(taste)):
             if rng.random() < _TEACHER_NAMES:
                 side = taste[axis] * (-1 if rng.random() < _TEACHER_SLIPS else 1)
-                said.append(language.statement(int(axis), side, abs(side) > 1.4, dialect, rng))
+                said.append(language.statement(int(axis), side, bool(abs(side) > 1.4), dialect, rng))
         if said:
             lines.append(json.dumps({"id": str(population.ids[row]), "description": " ".join(said)}))
     return lines

@@ -172,7 +172,8 @@ class UserEmbedding(WritingMethod):
                     ),
                     f"{self.label}: users",
                 )
-                self._keep(run.folder)
+                if run.leads:
+                    self._keep(run.folder)
                 run.finish()
 
     def _keep(self, folder: Path) -> None:

@@ -190,7 +190,7 @@ class EpiPersonaA(WritingMethod):
             names = {"step", "loss", "perplexity", "dead"}
             self.curve_ = [{k: v for k, v in line.items() if k in names} for line in log if "loss" in line]
             learned = coupler.arrays()
-            if run.kept:
+            if run.leads:
                 self.cast.save(run.folder / "weights")
                 np.savez(kept, allow_pickle=False, **learned._asdict())
             run.finish(curve=self.curve_)

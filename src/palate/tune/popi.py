@@ -184,7 +184,7 @@ class Popi(WritingMethod):
                 f"{self.label}: summaries",
             )
             self.curve_ = _curve(log)
-            if run.kept:
+            if run.leads:
                 self.cast.save(run.folder / "weights")
             run.finish(curve=self.curve_)
 
@@ -223,7 +223,7 @@ class Popi(WritingMethod):
                 ),
                 f"{self.label}: answers",
             )
-            if run.kept:
+            if run.leads:
                 self.cast.save(run.folder / "weights")
             run.finish()
 

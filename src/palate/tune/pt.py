@@ -282,7 +282,7 @@ class PT(WritingMethod):
             log = run_stage(run, lambda callbacks: make(trained, config, callbacks), f"{self.label}: {name}")
             curve = [{"stage": name, **_seen(line)} for line in log if "loss" in line]
             self.curve_ += curve
-            if run.kept:
+            if run.leads:
                 self.cast.save(run.folder / "weights")
             run.finish(curve=curve)
 

@@ -272,7 +272,7 @@ class RewardLM(TunedMethod):
                 f"{self.label}: reward",
             )
             self.curve_ = [line for line in log if "loss" in line]
-            if run.kept:
+            if run.leads:
                 self.cast.save(run.folder / "weights")
                 if soft is not None:
                     np.savez(run.folder / "soft.npz", allow_pickle=False, **soft.arrays())

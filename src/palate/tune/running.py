@@ -74,6 +74,11 @@ class Stage:
     kept: bool
     done: dict[str, Any] | None = None
 
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes what is kept: under a launcher only the first does."""
+        return self.kept and _is_first()
+
     def finish(self, **left: Any) -> None:
         """Note that the stage is done, with plain values to be found again."""
         if self.kept and _is_first():
