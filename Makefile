@@ -20,7 +20,7 @@ $(VENV)/base: pyproject.toml constraints.txt
 
 install: $(VENV)/full
 $(VENV)/full: $(VENV)/base
-	$(UV) -e '.[located,offline,hub,llm,dev]'
+	$(UV) -e '.[located,offline,hub,llm,tune,dev]'
 	touch $@
 
 lint: install
@@ -44,6 +44,9 @@ figures: install ## the slow measurements that the docs quote
 	$(BIN)/python benchmarks/llm_client.py
 	$(BIN)/python benchmarks/synthesize_calls.py
 	$(BIN)/python benchmarks/real_server.py
+	$(BIN)/python benchmarks/popi_speed.py
+	$(BIN)/python benchmarks/two_processes.py
+	$(BIN)/palate small study --users 600 --out palate-out/study
 
 constraints: $(VENV)/base ## pin again after a change of dependencies
 	$(BIN)/uv pip compile --quiet --python-version 3.11 --no-emit-index-url --no-emit-find-links --no-annotate --no-header -c torch.pin --all-extras pyproject.toml | grep -v -E '^(nvidia|cuda|triton)' > constraints.txt
