@@ -82,7 +82,7 @@ def literal(method, summary, pair):
             table = torch.log_softmax(model(ids).logits[0].double(), -1)
         return sum(table[len(prompt) - 1 + t, token].item() for t, token in enumerate(answer))
 
-    told = method.prompt(Known(summary=summary), conversation)
+    told = method.talk.prompt(method.words.to_answer(conversation, summary=summary))
     plain = method.prompt(Known(), conversation)
     sides = [logp(told, talk.answer(y)) - logp(plain, talk.answer(y)) for y in (chosen, rejected)]
     m = sides[0] - sides[1]
