@@ -129,7 +129,7 @@ def test_the_other_size_is_another_architecture(tmp_path, untrained):
     other = make_base(tmp_path / "other", size="other", steps=1)
     config = transformers.AutoConfig.from_pretrained(other)
     llama = transformers.AutoConfig.from_pretrained(untrained)
-    assert config.model_type == "qwen2"
+    assert config.model_type == "olmo2"
     assert (config.hidden_size, config.num_hidden_layers) != (llama.hidden_size, llama.num_hidden_layers)
     assert config.vocab_size == llama.vocab_size
 

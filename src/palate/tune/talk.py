@@ -57,7 +57,8 @@ class Talk:
         longest = self.base.limit - self.room
         found = []
         for ids in self.tokenizer(texts, add_special_tokens=False)["input_ids"]:
-            self.cut["prompts that lost their start"] += len(ids) > longest
+            if len(ids) > longest:
+                self.cut["prompts that lost their start"] += 1
             found.append(list(ids[-longest:]))
         return found
 
