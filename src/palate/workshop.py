@@ -23,7 +23,7 @@ from palate.models.llm.ledger import Ledger
 from palate.models.llm.session import current_session
 from palate.persona.told import Explanation, explanation
 
-__all__ = ["Workshop", "fit_model", "leads", "persona_versions", "read_personas", "write_lines"]
+__all__ = ["Workshop", "fit_model", "persona_versions", "read_personas", "write_lines"]
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,6 @@ def _control(personal: Method) -> Method:
     """Return the unpersonalized method that a persona must beat, unfitted, with what it shares."""
     shared = ("encoder", "seed", "lm", "judge_lm", "reason", "calibrate")
     return build(personal.baseline, **{k: v for k, v in personal.config.items() if k in shared})
-
-
-def leads() -> bool:
-    """Whether this process speaks for all: under ``accelerate launch`` the first does."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def persona_versions(first: str, second: str = "", user: str = "") -> tuple[Persona, Persona]:

@@ -34,7 +34,8 @@ def fit(
     from palate.catalogue import find
     from palate.core.job import job
     from palate.terminal import progress_bar
-    from palate.workshop import fit_model, leads
+    from palate.tune.running import is_first
+    from palate.workshop import fit_model
 
     values: dict[str, Any] = {}
     if recipe:
@@ -56,7 +57,7 @@ def fit(
             gate,
             {"lm": lm, "judge_lm": judge_lm, **({"model": base} if base else {})},
         )
-    if not leads():
+    if not is_first():  # under a launcher one process writes
         return
     model.save(out)
     print(f"{model.summary}")

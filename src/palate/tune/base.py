@@ -85,7 +85,7 @@ class TunedMethod(Method):
         seed: Of every draw.
     """
 
-    needs: ClassVar[str] = "a causal language model: --set METHOD.model=FOLDER or $PALATE_MODEL, extra tune"
+    needs: ClassVar[str] = "a causal language model to tune: --model, extra tune"
     tunes: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ("trl", "peft", "accelerate", "datasets")
     baseline: ClassVar[str] = "pooled"

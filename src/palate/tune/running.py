@@ -20,7 +20,17 @@ from typing import Any
 from palate.core import ConfigError, MethodError, StorageError
 from palate.core.job import Tell, current_job
 
-__all__ = ["Settings", "Stage", "as_plain", "configured", "plain_forward", "quiet", "run_stage", "stage"]
+__all__ = [
+    "Settings",
+    "Stage",
+    "as_plain",
+    "configured",
+    "is_first",
+    "plain_forward",
+    "quiet",
+    "run_stage",
+    "stage",
+]
 
 _WHOLE = "trainer_state.json"  # the last file of a checkpoint that is written
 
@@ -77,11 +87,11 @@ class Stage:
     @property
     def leads(self) -> bool:
         """Whether this process writes what is kept: under a launcher only the first does."""
-        return self.kept and _is_first()
+        return self.kept and is_first()
 
     def finish(self, **left: Any) -> None:
         """Note that the stage is done, with plain values to be found again."""
-        if self.kept and _is_first():
+        if self.kept and is_first():
             _write(self.folder / "done.json", left)
 
 
@@ -115,7 +125,7 @@ def stage(name: str, identity: Mapping[str, Any]) -> Iterator[Stage]:
             )
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        if _is_first():
+        if is_first():
             _write(known, plain)
     finished = folder / "done.json"
     yield Stage(name, folder, kept=True, done=_read(finished) if finished.exists() else None)
@@ -263,7 +273,7 @@ def _processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def _is_first() -> bool:
+def is_first() -> bool:
     """Return whether this process is the one that writes."""
     return os.environ.get("RANK", "0") == "0"
 
