@@ -91,7 +91,7 @@ class Stage:
 
     def finish(self, **left: Any) -> None:
         """Note that the stage is done, with plain values to be found again."""
-        if self.kept and is_first():
+        if self.leads:
             _write(self.folder / "done.json", left)
 
 
