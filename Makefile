@@ -20,7 +20,7 @@ $(VENV)/base: pyproject.toml constraints.txt
 
 install: $(VENV)/full
 $(VENV)/full: $(VENV)/base
-	$(UV) -e '.[located,offline,hub,llm,tune,dev]'
+	$(UV) -e '.[located,offline,hub,llm,tune,serve,dev]'
 	touch $@
 
 lint: install

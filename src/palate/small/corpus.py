@@ -29,8 +29,8 @@ is for a method to find out. The shares were set so that a base follows personas
 minutes. Surveys and the pace were added after bases without them could not read, and tuning could not help.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +48,12 @@ from palate.small.language import (
     signals,
 )
 
-__all__ = ["KINDS", "Document", "documents"]
+__all__ = ["KINDS", "Document", "documents", "readings"]
 
 Floats = NDArray[np.float64]
 
 _LOOKS = 0.45  # share of an annotator's statements that are of taste
+CAREFUL = 0.3  # share of annotators who are careful
 _SLIPS = 0.15  # share of those that name the rejected value
 _STATEMENTS = (8, 20)  # that an annotator writes, uniformly
 _PAIRS = 10  # most that an annotator is shown
@@ -135,9 +136,8 @@ def _choices(language: Language, pace: float, rng: np.random.Generator) -> tuple
     return taste, [_choice(language, taste, rng) for _ in range(count)]
 
 
-def _survey(language: Language, form: int, pace: float, rng: np.random.Generator) -> Document:
+def _sides(language: Language, choices: Sequence[_Seen], rng: np.random.Generator) -> str:
     """Name the side of every axis that most choices favour."""
-    _, choices = _choices(language, pace, rng)
     lead = sum(seen.values[0] - seen.values[1] for seen in choices)
     parts = []
     for axis, net in enumerate(np.asarray(lead).tolist()):
@@ -145,22 +145,51 @@ def _survey(language: Language, form: int, pace: float, rng: np.random.Generator
         parts.append(
             language.statement(axis, side, abs(net) >= _CLEAR, int(rng.integers(language.dialects)), rng)
         )
-    shown = signals([seen.texts for seen in choices], _FORMS[form])
-    return Document(SMALL_SURVEY[form].format(signals=shown), " ".join(parts))
+    return " ".join(parts)
 
 
-def _describe(language: Language, form: int, pace: float, rng: np.random.Generator) -> Document:
-    _, choices = _choices(language, pace, rng)
+def _careless(language: Language, choices: Sequence[_Seen], rng: np.random.Generator) -> str:
+    """Say much, most of it beside the point."""
     count = len(choices)
     topics = [seen.texts[0].split()[0] for seen in choices]
-    parts = [
+    return " ".join(
         _look(language, choices[int(rng.integers(count))], rng)
         if rng.random() < _LOOKS
         else _idle(language, rng, topics)
         for _ in range(int(rng.integers(_STATEMENTS[0], _STATEMENTS[1] + 1)))
-    ]
+    )
+
+
+def _survey(language: Language, form: int, choices: Sequence[_Seen], rng: np.random.Generator) -> Document:
     shown = signals([seen.texts for seen in choices], _FORMS[form])
-    return Document(_FORMS[form]["infer"].format(signals=shown), " ".join(parts))
+    return Document(SMALL_SURVEY[form].format(signals=shown), _sides(language, choices, rng))
+
+
+def _describe(language: Language, form: int, choices: Sequence[_Seen], rng: np.random.Generator) -> Document:
+    shown = signals([seen.texts for seen in choices], _FORMS[form])
+    write = _sides if rng.random() < CAREFUL else _careless
+    return Document(_FORMS[form]["infer"].format(signals=shown), write(language, choices, rng))
+
+
+def readings(n: int, rng: np.random.Generator, language: Language) -> list[list[Document]]:
+    """Write what is said of people after each of their choices, a list a person.
+
+    The documents of a list begin alike, so that a model may read that beginning once.
+
+    >>> [len(told) > 9 for told in readings(2, np.random.default_rng(0), Language())]
+    [True, True]
+    """
+    out = []
+    for _ in range(n):
+        form, taste = int(rng.integers(2)), draw_tastes(1, rng)[0]
+        choices = [_choice(language, taste, rng) for _ in range(_PAIRS)]
+        count = np.arange(1, _PAIRS + 1)
+        asked = [(_survey, int(c)) for c in count]
+        said = [(_describe, int(c)) for c in (*rng.integers(1, _PAIRS + 1, 2), _PAIRS)]
+        if form:
+            asked, said = (asked, []) if rng.random() < 0.75 else ([], said * 2)
+        out.append([write(language, form, choices[:c], rng) for write, c in (*asked, *said)])
+    return out
 
 
 def _abduce(language: Language, form: int, _: float, rng: np.random.Generator) -> Document:
@@ -173,12 +202,19 @@ def _abduce(language: Language, form: int, _: float, rng: np.random.Generator) -
     return Document(SMALL_ABDUCE[form].format(pair=shown), _look(language, seen, rng))
 
 
+def _after(write: Any) -> Any:
+    def written(language: Language, form: int, pace: float, rng: np.random.Generator) -> Document:
+        return write(language, form, _choices(language, pace, rng)[1], rng)
+
+    return written
+
+
 _WRITERS: dict[str, Callable[[Language, int, float, np.random.Generator], Document]] = {
     "answer": _answer,
     "personal": _personal,
-    "describe": _describe,
+    "describe": _after(_describe),
     "abduce": _abduce,
-    "survey": _survey,
+    "survey": _after(_survey),
 }
 KINDS: tuple[str, ...] = tuple(_WRITERS)
 """The kinds of documents."""
