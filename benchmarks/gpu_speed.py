@@ -1,4 +1,4 @@
-"""Tokens a second, model-flops utilisation and memory of training on one GPU, beside what the card itself does.
+"""Tokens a second, model-flops utilisation and memory of training on one GPU, beside what the card can do.
 
     python benchmarks/gpu_speed.py [--measure ceilings reward popi fits] [--steps 6] [--out FILE.json]
     python benchmarks/gpu_speed.py --tiny       the same paths with a toy model, anywhere, in seconds
@@ -32,7 +32,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging
 
 from palate import Feedback, Population
@@ -40,6 +45,7 @@ from palate.core import MethodError, as_conversation, job
 from palate.small.base import CHAT_TEMPLATE
 from palate.tune import base, trainers, writing
 from palate.tune.base import Known
+from palate.tune.examples import signals_of
 from palate.tune.model import Base
 from palate.tune.popi import Popi
 from palate.tune.reward_lm import RewardLM
@@ -50,7 +56,7 @@ PARTS = ("write", "score", "reference", "update")
 
 
 class Shape(NamedTuple):
-    """A Llama: width, layers, heads, heads of keys and values, inner width, vocabulary, one embedding or two."""
+    """A Llama: width, layers, heads, those of keys and values, inner width, vocabulary, tied or not."""
 
     width: int
     layers: int
@@ -308,7 +314,9 @@ class Bench:
                 out.append(time.perf_counter() - begun)
         return out
 
-    def _fitted(self, method: Any, data: Population, clock: Clock, more: Sequence[Any] = ()) -> dict[str, Any]:
+    def _fitted(
+        self, method: Any, data: Population, clock: Clock, more: Sequence[Any] = ()
+    ) -> dict[str, Any]:
         """Fit, timed; return memory and seconds."""
         gc.collect()
         if self.device == "cuda":
@@ -344,17 +352,14 @@ class Bench:
         self.maker.shape, work = shape, self.work
         half = work.sequence // 2
         method = RewardLM(
-            **self._common(
-                way, batch=work.pairs, limit=work.sequence + 64, answer_tokens=half + 8, **more
-            )
+            **self._common(way, batch=work.pairs, limit=work.sequence + 64, answer_tokens=half + 8, **more)
         )
         data = people(10, max(8, work.pairs), half - 8, half, shape.words)
         clock = self._clock()
         found = self._fitted(method, data, clock)
-        length = len(method._sequences(data, [Known()] * len(data.pairs))[0][0]) if False else 0
-        row = data.pairs
-        prompt = method.words.to_answer(data.corpus.conversation(int(row.winner[0])))
-        length = len(method.talk.prompt(prompt)) + len(method.talk.answer(data.corpus.response(int(row.winner[0]))))
+        first = int(data.pairs.winner[0])
+        prompt = method.words.to_answer(data.corpus.conversation(first))
+        length = len(method.talk.prompt(prompt)) + len(method.talk.answer(data.corpus.response(first)))
         tokens = 2 * work.pairs * length
         flops = self._flops(shape, way, tokens, 0, tokens * (length + 1) / 2, trained=True)
         return self._told("reward-lm", shape, way, found, clock, flops, {"trained": tokens}, more)
@@ -448,8 +453,6 @@ class Bench:
         work = self.work
         past = [data.corpus.conversation(int(i)) for i in data.pairs.winner[:1]]
         history = next(iter(data))
-        from palate.tune.examples import signals_of
-
         p = len(method._asked(signals_of(history, work.signals), {}))
         told = " ".join(f"w{i}" for i in range(work.summary))
         q = len(method.prompt(Known(summary=told), past[0]))
@@ -580,7 +583,7 @@ def main() -> None:
     out: dict[str, Any] = {"card": card, "torch": torch.__version__, "work": asdict(work), "rows": []}
     out["ceilings"] = bench.ceilings(128 if args.tiny else 8192)
     print(
-        f"{card}: {bench.peak / 1e12:,.1f} Tflop/s of bfloat16 products, copies of {bench.copy / 1e12:.2f} TB/s"
+        f"{card}: {bench.peak / 1e12:,.1f} Tflop/s of bfloat16 products, copies {bench.copy / 1e12:.2f} TB/s"
     )
     ways = [{"lora": LORA, "full": FULL, "low": LOW}[name] for name in args.ways]
     for what in ("reward", "popi"):

@@ -56,10 +56,12 @@ ROOMS = {
         {"palate.generate"},
     ),
     "serve": (
-        ("core", "catalogue"),
-        {"numpy", "fastapi", "uvicorn", "sqlalchemy", "alembic", "pydantic"},
-        set(),
+        ("core", "feedback", "catalogue", "gate", "harm", "export", "generate"),
+        {"numpy", "scipy", "orjson", "fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "pydantic",
+         "httpx", "prometheus_client"},
+        {"palate.workshop"},
     ),
+    "client": (("core", "serve"), {"httpx", "pydantic", "orjson"}, set()),
     "scale": (("core", "numerics", "feedback", "models", "catalogue", "gate"), BASE, {"ray"}),
 }  # fmt: skip
 TOP = {"cli", "terminal", "workshop"}  # the command line: thin, and over everything

@@ -20,8 +20,8 @@ from palate.core.errors import (
 )
 from palate.core.feedback import Conversation, Feedback, History, Turn, as_conversation
 from palate.core.job import Job, current_job, job
-from palate.core.method import Describes, Generates, Method, Uncertain, Updates, with_roles
-from palate.core.persona import Claim, Persona, Personas, Provenance, Verdict, Verdicts
+from palate.core.method import Describes, Generates, Method, Revises, Uncertain, Updates, with_roles
+from palate.core.persona import Claim, Persona, Personas, Provenance, Verdict, Verdicts, about
 from palate.core.population import ROLES, SPLITS, Corpus, Pairs, Population
 from palate.core.query import Queries, Query
 
@@ -58,6 +58,7 @@ __all__ = [
     "Provenance",
     "Queries",
     "Query",
+    "Revises",
     "StorageError",
     "Turn",
     "Uncertain",
@@ -65,6 +66,7 @@ __all__ = [
     "Updates",
     "Verdict",
     "Verdicts",
+    "about",
     "as_conversation",
     "current_job",
     "job",

@@ -1,5 +1,6 @@
 """What is kept of one user, with where it came from and how well it does; and many of them as columns."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
@@ -11,9 +12,25 @@ from palate.core.errors import DataError
 from palate.core.feedback import Feedback, as_conversation
 from palate.core.population import Population
 
-__all__ = ["Claim", "Persona", "Personas", "Provenance", "Verdict", "Verdicts"]
+__all__ = ["Claim", "Persona", "Personas", "Provenance", "Verdict", "Verdicts", "about"]
 
 Floats = NDArray[np.floating[Any]]
+_FORGOTTEN, _SAID = "Forgotten, as the person said: ", " (As the person said.)"
+_FIGURES = re.compile(r"(?<!\w)[-+]?\d[\d.,:/%]*")
+
+
+def about(text: str) -> str:
+    """Return a key of what a sentence is about, the same for the same words.
+
+    Lower case, single spaces, without figures and without punctuation at the ends. A key's key is itself.
+
+    >>> about("Likes  lists of 3 to 5 steps."), about("42!")
+    ('likes lists of to steps', '42')
+    """
+    words = " ".join(text.lower().split())
+    bare = " ".join(_FIGURES.sub(" ", words).split())
+    key = re.sub(r"^[^\w]+|[^\w]+$", "", bare) or re.sub(r"^[^\w]+|[^\w]+$", "", words) or words
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +47,12 @@ class Claim:
         lost: Accuracy on held-out choices that is lost without it, or None where that was not tested.
         kept: Whether it stands in the persona; False where the choices do not support it.
         unread: Number of choices of which nobody could say whether they agree.
+        about: Key of what it is about, which stays when it is worded anew: the name of an axis, or
+            :func:`about` of the sentence where a method gives none.
+
+    >>> claim = Claim("Prefers shorter answers: 7 of 8 choices that differ in it.", 1.5, 0.2, 3.0)
+    >>> claim.headline, claim.forgotten().kept, claim.forgotten().headline
+    ('Prefers shorter answers', False, 'Prefers shorter answers')
     """
 
     text: str
@@ -41,6 +64,41 @@ class Claim:
     lost: float | None = None
     kept: bool = True
     unread: int = 0
+    about: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.about:
+            object.__setattr__(self, "about", about(self.statement))
+
+    @property
+    def statement(self) -> str:
+        """The sentence without the note that the person said so, or had it forgotten."""
+        return self.text.removeprefix(_FORGOTTEN).removesuffix(_SAID)
+
+    @property
+    def headline(self) -> str:
+        """The statement for a person who wants no figures: what stands before the first ": 3 of 4 ..."."""
+        return re.split(r":\s+[-+]?\d", self.statement, maxsplit=1)[0].rstrip(" .")
+
+    @property
+    def key(self) -> str:
+        """What a correction names it by: its sentence where the key is made of that, else ``about``."""
+        return self.statement if about(self.statement) == self.about else self.about
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it stands as a person said, or is forgotten at their wish, whatever the choices say."""
+        return self.text.startswith(_FORGOTTEN) or self.text.endswith(_SAID)
+
+    def said(self, strength: float) -> "Claim":
+        """Return it as the person said: it stands, as strong as they want it, and the text tells why."""
+        text = self.statement + _SAID
+        return replace(self, text=text, strength=strength, low=strength, high=strength, kept=True)
+
+    def forgotten(self, strength: float = 0.0) -> "Claim":
+        """Return it as forgotten at the person's wish: not kept; ``strength`` is what people have anyway."""
+        text = _FORGOTTEN + self.statement
+        return replace(self, text=text, strength=strength, low=strength, high=strength, kept=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +116,16 @@ class Provenance:
     model: str
     feedback: tuple[str, ...] = ()
     until: float | None = None
+
+    def after(self, row: Feedback) -> "Provenance":
+        """Return it with one more choice seen; a choice without an id is called ``row-N``.
+
+        >>> Provenance("style", "0f", ("a",)).after(Feedback("ann", (), ("x", "y"), 0, time=3.0))
+        Provenance(method='style', model='0f', feedback=('a', 'row-2'), until=3.0)
+        """
+        times = [time for time in (self.until, row.time) if time is not None]
+        seen = (*self.feedback, row.id or f"row-{len(self.feedback) + 1}")
+        return replace(self, feedback=seen, until=max(times, default=None))
 
 
 @dataclass(frozen=True, slots=True)

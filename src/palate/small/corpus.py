@@ -171,7 +171,9 @@ def _describe(language: Language, form: int, choices: Sequence[_Seen], rng: np.r
     return Document(_FORMS[form]["infer"].format(signals=shown), write(language, choices, rng))
 
 
-def readings(n: int, rng: np.random.Generator, language: Language) -> list[list[Document]]:
+def readings(
+    n: int, rng: np.random.Generator, language: Language, most: int = _PAIRS
+) -> list[list[Document]]:
     """Write what is said of people after each of their choices, a list a person.
 
     The documents of a list begin alike, so that a model may read that beginning once.
@@ -182,10 +184,10 @@ def readings(n: int, rng: np.random.Generator, language: Language) -> list[list[
     out = []
     for _ in range(n):
         form, taste = int(rng.integers(2)), draw_tastes(1, rng)[0]
-        choices = [_choice(language, taste, rng) for _ in range(_PAIRS)]
-        count = np.arange(1, _PAIRS + 1)
+        choices = [_choice(language, taste, rng) for _ in range(most)]
+        count = np.arange(1, most + 1)
         asked = [(_survey, int(c)) for c in count]
-        said = [(_describe, int(c)) for c in (*rng.integers(1, _PAIRS + 1, 2), _PAIRS)]
+        said = [(_describe, int(c)) for c in (*rng.integers(1, most + 1, 2), most)]
         if form:
             asked, said = (asked, []) if rng.random() < 0.75 else ([], said * 2)
         out.append([write(language, form, choices[:c], rng) for write, c in (*asked, *said)])

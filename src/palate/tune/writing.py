@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from palate.tune.replaying import replayed, replays
 from palate.tune.scoring import left_padded
 
 __all__ = ["drawn", "generation", "pieces", "written"]
@@ -41,12 +42,18 @@ def drawn(model: Any, prompts: Sequence[Ids], how: Any, pad: int) -> list[list[i
     place = {p: i for i, p in enumerate(distinct)}
     owner = torch.tensor([place[tuple(p)] for p in prompts], device=model.device)
     ids, mask = left_padded(distinct, pad, model.device)
-    memory = _read(model, ids, mask) if len(distinct) < len(prompts) and ids.shape[1] > 1 else None
+    replay = replays(model, how)
+    memory = (
+        _read(model, ids, mask) if (replay or len(distinct) < len(prompts)) and ids.shape[1] > 1 else None
+    )
+    ends = set(how.eos_token_id if isinstance(how.eos_token_id, list) else [how.eos_token_id])
+    if replay and memory is not None:
+        new = replayed(model, memory, owner, ids[owner, -1], mask[owner], how)
+        return [_until(row, ends) for row in new.tolist()]
     if memory is not None:
         memory.batch_select_indices(owner)
     known = {} if memory is None else {"past_key_values": memory}
     out = model.generate(input_ids=ids[owner], attention_mask=mask[owner], generation_config=how, **known)
-    ends = set(how.eos_token_id if isinstance(how.eos_token_id, list) else [how.eos_token_id])
     return [_until(row, ends) for row in out[:, ids.shape[1] :].tolist()]
 
 
