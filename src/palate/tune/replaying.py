@@ -34,7 +34,7 @@ def replays(model: Any, how: Any) -> bool:
     """
     config = model.config.get_text_config()
     rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    return (
+    return bool(
         model.device.type == "cuda"
         and config.model_type in _DENSE
         and rope.get("rope_type", "default") in ("default", "linear", "llama3", "yarn")

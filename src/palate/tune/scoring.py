@@ -50,18 +50,57 @@ def right_padded(rows: Sequence[Ids], pad: int, device: Any = None) -> tuple[Ten
 def token_logprobs(
     logits: Tensor, ids: Tensor, temperature: float = 1.0, *, entropy: bool = False
 ) -> Logprobs:
-    """Return log-probabilities of ids [n, t] under logits [n, t, vocabulary], in float32 or better."""
-    rows = max(1, _ROWS // max(1, logits.shape[-1] * logits.shape[1]))
-    logps, spread = [], []
-    for start in range(0, len(logits), rows):
-        part = logits[start : start + rows]
-        part = (part if part.dtype == torch.float64 else part.float()) / temperature
-        norm = torch.logsumexp(part, -1)
-        logps.append(torch.gather(part, -1, ids[start : start + rows, :, None])[..., 0] - norm)
-        if entropy:
-            share = torch.softmax(part.detach(), -1)
-            spread.append(norm.detach() - (share * part.detach()).sum(-1))
-    return Logprobs(torch.cat(logps), torch.cat(spread) if entropy else None)
+    """Return log-probabilities of ids [n, t] under logits [n, t, vocabulary], in float32 or better.
+
+    They are normalised some rows at a time, and again on the way back: with a large vocabulary their
+    float32 copies would take more memory than the model.
+    """
+    logps, spread = _Normalised.apply(logits, ids, temperature, entropy)
+    return Logprobs(logps, spread if entropy else None)
+
+
+class _Normalised(torch.autograd.Function):
+    """log softmax(logits / T) at ids; d logits = (one at ids - softmax) g / T."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: Tensor, ids: Tensor, temperature: float, entropy: bool
+    ) -> tuple[Tensor, Tensor]:
+        logps, norms, spread = [], [], []
+        for rows in _parts(logits):
+            part = _wide(logits[rows]) / temperature
+            norm = torch.logsumexp(part, -1)
+            norms.append(norm)
+            logps.append(torch.gather(part, -1, ids[rows, :, None])[..., 0] - norm)
+            if entropy:
+                spread.append(norm - (torch.softmax(part, -1) * part).sum(-1))
+        ctx.save_for_backward(logits, ids, torch.cat(norms))
+        ctx.temperature = temperature
+        entropies = torch.cat(spread) if entropy else logits.new_empty(0)
+        ctx.mark_non_differentiable(entropies)
+        return torch.cat(logps), entropies
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        logits, ids, norms = ctx.saved_tensors
+        out = torch.empty_like(logits)
+        for rows in _parts(logits):
+            part = _wide(logits[rows]) / ctx.temperature
+            share = part.sub_(norms[rows, :, None]).exp_().mul_(-slope[rows, :, None])
+            share.scatter_add_(-1, ids[rows, :, None], slope[rows, :, None].to(share.dtype))
+            out[rows] = share / ctx.temperature
+        return out, None, None, None
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _parts(logits: Tensor) -> list[slice]:
+    """Return rows that are normalised at a time."""
+    n, length, words = logits.shape
+    rows = max(1, _ROWS // max(1, length * words))
+    return [slice(start, start + rows) for start in range(0, max(1, n), rows)]
 
 
 def after_prompts(
@@ -133,8 +172,10 @@ def _shared(
         past_key_values=memory,
         use_cache=True,
     )
-    logits = torch.cat([head.logits[:, -1:][owner], tail.logits[:, :-1]], 1)
-    return token_logprobs(logits, words, temperature, entropy=entropy)
+    first = token_logprobs(head.logits[:, -1:][owner], words[:, :1], temperature, entropy=entropy)
+    rest = token_logprobs(tail.logits[:, :-1], words[:, 1:], temperature, entropy=entropy)
+    both = [torch.cat(pair, 1) for pair in zip(first, rest, strict=True) if pair[0] is not None]
+    return Logprobs(both[0], both[1] if entropy else None)
 
 
 def _shares(model: Any) -> bool:
