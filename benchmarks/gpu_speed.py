@@ -1,6 +1,6 @@
 """Tokens a second, model-flops utilisation and memory of training on one GPU, beside what the card can do.
 
-    python benchmarks/gpu_speed.py [--measure ceilings reward popi fits] [--steps 6] [--out FILE.json]
+    python benchmarks/gpu_speed.py [--measure numerics reward popi fits] [--steps 6] [--out FILE.json]
     python benchmarks/gpu_speed.py --tiny       the same paths with a toy model, anywhere, in seconds
 
 A Llama of random weights in the shape of Llama-3.2-1B is trained by ``reward-lm`` and by POPI's first stage,
@@ -18,6 +18,7 @@ What Palate does not compute (a prompt that is read once for eight summaries) is
 """
 
 import argparse
+import copy
 import gc
 import json
 import statistics
@@ -43,7 +44,7 @@ from transformers.utils import logging
 from palate import Feedback, Population
 from palate.core import MethodError, as_conversation, job
 from palate.small.base import CHAT_TEMPLATE
-from palate.tune import base, trainers, writing
+from palate.tune import base, scoring, trainers, writing
 from palate.tune.base import Known
 from palate.tune.examples import signals_of
 from palate.tune.model import Base
@@ -255,7 +256,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 class Profiler:
-    """Watches one step, and prints which kernels took its time."""
+    """Watches one step, and says which kernels took its time; a step that is watched takes longer."""
 
     def __init__(self, step: int) -> None:
         self.step, self.found = step, ""
@@ -267,11 +268,14 @@ class Profiler:
                 kinds.append(torch.profiler.ProfilerActivity.CUDA)
             self._watch = torch.profiler.profile(activities=kinds)
             self._watch.__enter__()
+            self._begun = time.perf_counter()
         elif done == self.step + 1:
+            wall = time.perf_counter() - self._begun
             self._watch.__exit__(None, None, None)
-            by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-            table = self._watch.key_averages().table(sort_by=by, row_limit=22, max_name_column_width=60)
-            self.found = table
+            events = [(e.self_device_time_total / 1e6, e.count, e.key) for e in self._watch.key_averages()]
+            lines = [f"{s:8.3f} s {n:>8,} {name[:76]}" for s, n, name in sorted(events)[:-25:-1]]
+            busy = sum(s for s, _, _ in events)
+            self.found = "\n".join([f"{wall:8.3f} s, of which the device is busy {busy:.3f} s", *lines])
 
 
 # ---- one run --------------------------------------------------------------------------------------------
@@ -525,14 +529,63 @@ class Bench:
 
 @contextmanager
 def without(names: Sequence[str]) -> Iterator[None]:
-    """Take gains away, by name: ``replay`` writes word by word from the processor."""
-    kept = getattr(writing, "replays", None)
+    """Take gains away, by name.
+
+    ``replay``: every step of writing is told kernel by kernel.
+    ``parts``: the float32 logits of all tokens are kept for the way back.
+    """
+    kept = writing.replays, scoring.token_logprobs
     if "replay" in names:
         writing.replays = lambda *_: False
+    if "parts" in names:
+        scoring.token_logprobs = _whole
     try:
         yield
     finally:
-        writing.replays = kept
+        writing.replays, scoring.token_logprobs = kept
+
+
+def _whole(
+    logits: torch.Tensor, ids: torch.Tensor, temperature: float = 1.0, *, entropy: bool = False
+) -> scoring.Logprobs:
+    part = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+    norm = torch.logsumexp(part, -1)
+    logps = torch.gather(part, -1, ids[:, :, None])[..., 0] - norm
+    spread = None
+    if entropy:
+        share = torch.softmax(part.detach(), -1)
+        spread = norm.detach() - (share * part.detach()).sum(-1)
+    return scoring.Logprobs(logps, spread)
+
+
+def numerics(device: str) -> dict[str, float]:
+    """Return how far log-probabilities of answers are from float64 on the processor, relative, by dtype."""
+    maker = Maker(Shape(256, 4, 8, 4, 512, 4096, tied=True), "cpu")
+    model = maker("", dtype="float32", limit=1024, reward=False).model
+    model.load_state_dict({k: v * (8 if v.dim() > 1 else 1) for k, v in model.state_dict().items()})
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(16, 4096, n).tolist() for n in rng.integers(20, 400, 12) for _ in range(4)]
+    answers = [rng.integers(16, 4096, n).tolist() for n in rng.integers(8, 64, 48)]
+
+    def scores(network: Any) -> Any:
+        return scoring.answer_logprobs(network, prompts, answers, 2)
+
+    exact = copy.deepcopy(model)
+    for name, module in list(exact.named_modules()):  # Llama's norms compute in float32, whatever is asked
+        if type(module).__name__ == "LlamaRMSNorm":
+            norm = torch.nn.RMSNorm(module.weight.shape, eps=module.variance_epsilon)
+            norm.weight.data.copy_(module.weight.data)
+            exact.set_submodule(name, norm)
+    wanted = scores(exact.double())
+
+    def off(found: Any) -> float:
+        return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
+
+    return {
+        "processor, float32": off(scores(model)),
+        f"{device}, float32": off(scores(copy.deepcopy(model).to(device))),
+        f"{device}, bfloat16": off(scores(copy.deepcopy(model).to(device, torch.bfloat16))),
+    }
 
 
 # ---- what is told ---------------------------------------------------------------------------------------
@@ -562,7 +615,7 @@ def table(rows: Sequence[dict[str, Any]]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--measure", nargs="+", default=["ceilings", "reward", "popi", "fits"])
+    parser.add_argument("--measure", nargs="+", default=["numerics", "reward", "popi", "fits"])
     parser.add_argument("--ways", nargs="+", default=["lora", "full"], help="lora, full, low")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--users", type=int, default=Work.users)
@@ -585,6 +638,9 @@ def main() -> None:
     print(
         f"{card}: {bench.peak / 1e12:,.1f} Tflop/s of bfloat16 products, copies {bench.copy / 1e12:.2f} TB/s"
     )
+    if "numerics" in args.measure:
+        out["numerics"] = numerics(device)
+        print("log-probabilities beside float64:", out["numerics"])
     ways = [{"lora": LORA, "full": FULL, "low": LOW}[name] for name in args.ways]
     for what in ("reward", "popi"):
         for way in ways if what in args.measure else ():

@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 
 from palate.core import Population
-from palate.feedback import write
+from palate.feedback import write_jsonl
 from palate.feedback.world import World
 from palate.workshop import fit_model
 
@@ -40,7 +40,7 @@ def fitted(folder: Path, users: int = 300) -> Path:
     """Fit what `palate serve` serves by default, mixed with its gate, on the world; return its folder."""
     file, model = folder / "people.jsonl", folder / "model"
     if not (model / "model.json").exists():
-        write(world(users, 12), file)
+        write_jsonl(world(users, 12), file)
         fit_model(str(file), "mixed", "lexical+style", 0, {}, {}, gate=True).save(model)
     return model
 

@@ -57,9 +57,9 @@ ROOMS = {
     ),
     "serve": (
         ("core", "feedback", "catalogue", "gate", "harm", "export", "generate"),
-        {"numpy", "scipy", "orjson", "fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "pydantic",
+        {"numpy", "scipy", "orjson", "anyio", "fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "pydantic",
          "httpx", "prometheus_client"},
-        {"palate.workshop"},
+        {"palate.workshop", "palate.evaluate.study"},
     ),
     "client": (("core", "serve"), {"httpx", "pydantic", "orjson"}, set()),
     "scale": (("core", "numerics", "feedback", "models", "catalogue", "gate"), BASE, {"ray"}),

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 
 from palate.catalogue import build, find, names
-from palate.checks import CHECKS, CheckFailed, Subject, check_method, people
-from palate.core import ConfigError, Method, PalateError, Query
+from palate.checks import CHECKS, CheckFailed, Subject, check_method, correcting, people
+from palate.core import (
+    ConfigError,
+    Method,
+    PalateError,
+    Query,
+    Revises,
+    Updates,
+)
 from palate.gate import Gate
 
 # fewer candidates of the same kind: the checks fit each method some twenty times
@@ -22,6 +29,7 @@ BY_NAME = {check.__name__: check for check in CHECKS}
 CHECKED = [name for name in names() if not find(name).tunes]
 SUBJECTS = {name: Subject(lambda name=name: build(name, QUICK.get(name))) for name in CHECKED}
 GATED = Subject(lambda: Gate(method=build("lore", QUICK["lore"]), control=build("pooled")))
+CORRECTED = Subject(lambda: Gate(method=build("style", QUICK["style"]), control=build("pooled")))
 GATE_SKIPS = {"check_config_rebuilds": "its fields are methods: palate.catalogue.load makes it anew"}
 
 
@@ -46,6 +54,18 @@ def test_every_registered_method_keeps_the_contract(method, check):
 @pytest.mark.parametrize("check", [c for c in CHECKS if c.__name__ not in GATE_SKIPS], ids=name_of)
 def test_the_gate_keeps_the_contract(check):
     check(GATED)
+
+
+@pytest.mark.parametrize("check", correcting.CHECKS, ids=name_of)
+def test_a_gate_over_a_method_that_updates_and_revises_does_so_too(check):
+    assert isinstance(CORRECTED.fitted, Updates)
+    assert isinstance(CORRECTED.fitted, Revises)
+    check(CORRECTED)
+
+
+def test_a_gate_over_a_method_that_does_neither_does_neither():
+    assert not isinstance(GATED.fitted, Updates)
+    assert not isinstance(GATED.fitted, Revises)
 
 
 def test_default_fields_of_mixed_are_sound():

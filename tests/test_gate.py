@@ -9,7 +9,9 @@ from scipy.special import log_expit
 from palate.catalogue import build, load
 from palate.checks import people
 from palate.core import Feedback, History, Method, Persona, Population, Query, as_conversation
-from palate.gate import WEIGHTS, Gate, Held, _evidence, _mixture, fold_rows, hold_back
+from palate.gate import Gate, Held, fold_rows, hold_back
+from palate.gate.gate import mixture
+from palate.gate.held import WEIGHTS, evidence
 
 
 @dataclass(kw_only=True, eq=False)
@@ -145,11 +147,22 @@ def test_every_choice_is_predicted_from_the_others_only():
     held = hold_back(method, flat, crowd)
     assert len(held.pairs) == len(crowd.pairs)
     np.testing.assert_array_equal(held.pairs.row, crowd.pairs.row)
-    assert len(Remembers.seen) == 4  # leave one out: a batch a fold
-    for fold, kept in enumerate(Remembers.seen):
-        for user in range(3):
-            ids = crowd.ids[slice(*crowd.offsets[user : user + 2])].tolist()
-            assert kept[user] == ids[:fold] + ids[fold + 1 :]
+    (seen,) = Remembers.seen  # leave one out: all folds side by side in one batch
+    assert len(seen) == 4 * 3
+    for place, kept in enumerate(seen):
+        fold, user = divmod(place, 3)
+        ids = crowd.ids[slice(*crowd.offsets[user : user + 2])].tolist()
+        assert kept == ids[:fold] + ids[fold + 1 :]
+
+
+def test_folds_together_or_one_by_one_predict_alike(monkeypatch):
+    crowd = people(users=5, rows=9, seed=2)
+    single, flat = build("individual", {"ridges": (1.0,)}).fit(people()), Flat().fit(people())
+    together = hold_back(single, flat, crowd)
+    monkeypatch.setattr("palate.gate.held._AT_ONCE", 1)
+    alone = hold_back(single, flat, crowd)
+    np.testing.assert_allclose(together.personal, alone.personal, atol=1e-5)
+    assert np.abs(together.personal).max() > 0.1
 
 
 def test_folds_are_even_and_number_as_asked():
@@ -207,7 +220,7 @@ def log_posterior(prior, likelihood):
 def test_the_prior_maximises_the_validation_users_likelihood():
     rng = np.random.default_rng(1)
     likelihood = rng.normal(size=(30, 5)) * 2
-    prior = _mixture(likelihood)
+    prior = mixture(likelihood)
     assert prior.sum() == pytest.approx(1.0)
     best = log_posterior(prior, likelihood)
     for _ in range(200):
@@ -216,16 +229,16 @@ def test_the_prior_maximises_the_validation_users_likelihood():
 
 
 def test_the_prior_of_nobody_is_even_and_of_the_unanimous_is_sharp():
-    np.testing.assert_allclose(_mixture(np.zeros((0, 5))), 0.2)
+    np.testing.assert_allclose(mixture(np.zeros((0, 5))), 0.2)
     unanimous = np.tile(np.array([-9.0, -9.0, -9.0, -9.0, 0.0]), (40, 1))
-    assert _mixture(unanimous)[-1] > 0.95
+    assert mixture(unanimous)[-1] > 0.95
 
 
 def test_evidence_is_the_log_likelihood_at_each_weight():
     crowd = people(users=3, rows=5)
     rng = np.random.default_rng(2)
     personal, control = rng.normal(size=(2, len(crowd.pairs)))
-    got = _evidence(Held(crowd.pairs, personal, control), crowd.n_users)
+    got = evidence(Held(crowd.pairs, personal, control), crowd.n_users)
     for user in range(crowd.n_users):
         for column, weight in enumerate(WEIGHTS):
             expected = 0.0
@@ -246,10 +259,10 @@ def test_a_verdict_by_hand():
     d = np.array([1.0, 1.0, -1.0, 1.0])  # log10(100) - log10(10), in favour of the short answer
     loss = -log_expit(d)
     loss[3] = -0.5 * (log_expit(1.0) + log_expit(-1.0))
-    evidence = np.array(
+    at_weights = np.array(
         [-(-log_expit(a * d[:3])).sum() + 0.5 * (log_expit(a) + log_expit(-a)) for a in WEIGHTS]
     )
-    share = gate.prior_ * np.exp(evidence)
+    share = gate.prior_ * np.exp(at_weights)
     verdict = persona.verdict
     assert verdict.choices == 4
     assert verdict.accuracy == pytest.approx(2 / 3)

@@ -42,6 +42,8 @@ from palate.core import (
     Personas,
     Population,
     Queries,
+    corrected,
+    standing,
 )
 from palate.gate import fold_rows
 from palate.models.features import embed, embed_texts
@@ -251,6 +253,20 @@ class PersonaReward(Method):
         """Return the persona with the numbers of its present text, as after an edit by hand."""
         self._check_fitted()
         return replace(persona, vector=tuple(self._place([persona.text])[0].tolist()))
+
+    def revise(self, persona: Persona, shifts: Mapping[str, float]) -> Persona:
+        """Return the persona with sentences forgotten, restored or added, and the numbers of its new text.
+
+        A line of the text is a sentence here, besides the writer's claims; see :class:`palate.core.Revises`.
+        """
+        own = self._resume(persona)
+        after = corrected(own, shifts, (own.text or "").splitlines())
+        return own if after is own else self.reread(after)
+
+    def shift_of(self, persona: Persona, about: str) -> float | None:
+        """Return 1 for a sentence that stands, 0 for one that does not, None for one that is not known."""
+        own = self._resume(persona)
+        return standing(own, about, (own.text or "").splitlines())
 
     def describe(self, persona: Persona) -> str:
         """Return the persona's words."""

@@ -16,13 +16,13 @@ checks fit it a dozen times on some dozens of choices that they make up, offline
 
 from collections.abc import Callable, Mapping
 
-from palate.checks import learning, serving
+from palate.checks import correcting, learning, serving
 from palate.checks.subject import Check, CheckFailed, Subject, people
 from palate.core import ConfigError, Method
 
 __all__ = ["CHECKS", "Check", "CheckFailed", "Subject", "check_method", "people"]
 
-CHECKS: tuple[Check, ...] = (*learning.CHECKS, *serving.CHECKS)
+CHECKS: tuple[Check, ...] = (*learning.CHECKS, *serving.CHECKS, *correcting.CHECKS)
 """Every check, in the order in which :func:`check_method` runs them."""
 
 

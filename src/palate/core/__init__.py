@@ -1,6 +1,8 @@
 """The nouns that everything is said in, the one protocol, and the errors."""
 
 from palate.core.builder import PopulationBuilder
+from palate.core.capabilities import Describes, Generates, Revises, Uncertain, Updates
+from palate.core.correct import axis_shifts, corrected, standing
 from palate.core.errors import (
     BudgetSpent,
     ConfigError,
@@ -20,10 +22,11 @@ from palate.core.errors import (
 )
 from palate.core.feedback import Conversation, Feedback, History, Turn, as_conversation
 from palate.core.job import Job, current_job, job
-from palate.core.method import Describes, Generates, Method, Revises, Uncertain, Updates, with_roles
+from palate.core.method import Method, with_roles
 from palate.core.persona import Claim, Persona, Personas, Provenance, Verdict, Verdicts, about
 from palate.core.population import ROLES, SPLITS, Corpus, Pairs, Population
 from palate.core.query import Queries, Query
+from palate.core.recall import forget_texts, shared
 
 __all__ = [
     "ROLES",
@@ -68,7 +71,12 @@ __all__ = [
     "Verdicts",
     "about",
     "as_conversation",
+    "axis_shifts",
+    "corrected",
     "current_job",
+    "forget_texts",
     "job",
+    "shared",
+    "standing",
     "with_roles",
 ]

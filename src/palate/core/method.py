@@ -12,21 +12,22 @@ The base derives single calls, saving and loading, and the checks.
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from palate.core.errors import ConfigError, FitDiverged, MethodError, NotFitted, PersonaMismatch, StorageError
-from palate.core.feedback import Conversation, Feedback, History
-from palate.core.persona import Claim, Persona, Personas
+from palate.core.feedback import Conversation, History
+from palate.core.persona import Claim, Persona, Personas, Provenance
 from palate.core.population import Population
 from palate.core.query import Queries, Query
+from palate.core.recall import shared
 
-__all__ = ["Describes", "Generates", "Method", "Revises", "Uncertain", "Updates", "with_roles"]
+__all__ = ["Method", "with_roles"]
 
 Floats = NDArray[np.floating[Any]]
 Words = Callable[[int], tuple[str, tuple[Claim, ...]]]
@@ -112,7 +113,7 @@ class Method(ABC):
     def adapt_batch(self, histories: Population | Sequence[History]) -> Personas:
         """Condense users into personas. Pure: nothing is stored, equal histories give equal personas."""
         self._check_fitted()
-        people = histories if isinstance(histories, Population) else Population.of(histories)
+        people = self._people(histories)
         vectors = self._condense(people)
         known = np.ones(people.n_users, dtype=bool)
         words = self._words(people, vectors)
@@ -129,6 +130,7 @@ class Method(ABC):
             PersonaMismatch: If another model made a persona's vector.
         """
         asked = queries if isinstance(queries, Queries) else Queries.of(queries)
+        asked = replace(asked, corpus=shared(asked.corpus))
         return self._log_odds(self._vectors(asked.personas), asked)
 
     def score(self, persona: Persona, conversation: str | Conversation, responses: Sequence[str]) -> Floats:
@@ -201,14 +203,48 @@ class Method(ABC):
         if not getattr(self, "fitted_", False):
             raise NotFitted(f"{self.name} is not fitted: call fit(population), or load a saved model")
 
+    def _check_own(self, method: str, model: str) -> None:
+        if model and model != self.fingerprint:
+            raise PersonaMismatch(
+                f"a persona of {method} (model {model}) was given to {self.label} "
+                f"(model {self.fingerprint}); adapt the user again with this model"
+            )
+
+    def _people(self, histories: Population | Sequence[History]) -> Population:
+        if isinstance(histories, Population):
+            return histories
+        people = Population.of(histories)
+        return replace(people, corpus=shared(people.corpus))
+
+    def _resume(self, persona: Persona, user: str | None = None) -> Persona:
+        """Return a persona to go on from: of this model, the average user's made out, its user named.
+
+        Args:
+            persona: What was given.
+            user: Whose new choice it is to learn from.
+
+        Raises:
+            PersonaMismatch: If another model made it.
+            MethodError: If it is another user's.
+        """
+        self._check_fitted()
+        if user is not None and persona.user not in (None, user):
+            raise MethodError(
+                f"a choice of {user!r} was given with the persona of {persona.user!r}; update each persona "
+                "with its own user's choices"
+            )
+        source, name = persona.provenance, persona.user if user is None else user
+        if persona == Persona(user=persona.user):
+            return replace(self.adapt(History(name or "")), user=name)
+        if source is None:
+            return replace(persona, user=name, provenance=Provenance(self.label, self.fingerprint))
+        self._check_own(source.method, source.model)
+        return replace(persona, user=name)
+
     def _vectors(self, personas: Personas) -> Floats:
         """Return float [personas, k] with the average user in the place of unknown ones."""
         self._check_fitted()
-        if personas.model and personas.model != self.fingerprint:
-            raise PersonaMismatch(
-                f"a persona of {personas.method} (model {personas.model}) was given to {self.name} "
-                f"(model {self.fingerprint}); adapt the user again with this model"
-            )
+        self._check_own(personas.method, personas.model)
         if personas.vectors is not None and personas.model and personas.known.all():
             return personas.vectors
         average = self._average_vector()
@@ -254,123 +290,3 @@ def with_roles(population: Population, seed: int) -> Population:
     split[bare] = (population.rank >= np.ceil(0.6 * counts[user]))[bare]
     split[split < 0] = 0
     return replace(population, role=role, split=split)
-
-
-@runtime_checkable
-class Describes(Protocol):
-    """A method that can put a persona into words."""
-
-    def describe(self, persona: Persona) -> str:
-        """Return the persona in words."""
-
-
-@runtime_checkable
-class Generates(Protocol):
-    """A method that writes for a persona."""
-
-    def generate_batch(
-        self,
-        personas: Sequence[Persona],
-        conversations: Sequence[Conversation],
-        *,
-        samples: int = 1,
-        temperature: float = 1.0,
-        longest: int = 0,
-        seed: int = 0,
-    ) -> list[list[str]]:
-        """Return ``samples`` answers for each persona and conversation, side by side.
-
-        Args:
-            personas: Whom each is written for.
-            conversations: What each answers.
-            samples: Answers to each.
-            temperature: 0 takes the likeliest words.
-            longest: Most tokens of an answer; 0 takes the method's own limit.
-            seed: Of the draw.
-        """
-
-    def stream(
-        self,
-        persona: Persona,
-        conversation: Conversation,
-        *,
-        temperature: float = 1.0,
-        longest: int = 0,
-        seed: int = 0,
-    ) -> Iterator[str]:
-        """Yield one answer piece by piece."""
-
-
-@runtime_checkable
-class Updates(Protocol):
-    """A method that takes one more choice into a persona at once, close to what adapting anew would give."""
-
-    def update(self, persona: Persona, feedback: Feedback) -> Persona:
-        """Return the persona with one more choice taken into account. Pure: the argument stays as it is.
-
-        Args:
-            persona: Of this model; ``Persona()`` and an average user's begin at the average. It may have
-                been revised: what a person said stays as they said it.
-            feedback: The user's new choice, or a tie. One whose id the persona has seen changes nothing.
-
-        Returns:
-            The persona, its provenance with the choice added, its vector, claims and verdict moved.
-
-        Raises:
-            PersonaMismatch: If another model made the persona.
-            MethodError: If the choice is another user's.
-
-        >>> from palate.catalogue import build
-        >>> from palate.checks import people
-        >>> model, ann = build("style").fit(people()), people(seed=1).history(0)
-        >>> persona = model.update(model.adapt(History(ann.user)), ann.feedback[0])
-        >>> persona.provenance.feedback == (ann.feedback[0].id,)
-        True
-        """
-
-
-@runtime_checkable
-class Revises(Protocol):
-    """A method whose personas a person can correct, statement by statement."""
-
-    def revise(self, persona: Persona, shifts: Mapping[str, float]) -> Persona:
-        """Return the persona as its person wants it. Pure, and the same however often it is said.
-
-        What is corrected is a *shift*: how far the user's taste lies from the average user's, in log-odds
-        per unit of the axis that ``Claim.about`` names, towards the axis' high side whatever a sentence
-        says. 0 is to be like everyone, which is what forgetting means. A method whose statements are free
-        sentences has no axes: there the shift is 1 for a sentence that stands and 0 for one that does not.
-
-        Args:
-            persona: Of this model.
-            shifts: The shift of each statement that is corrected, by ``Claim.about`` or ``Claim.key``; all
-                others stay as they are. The shift that stands changes nothing. A key that is not known is
-                passed over if its shift is 0, for there is nothing to forget; otherwise a method of
-                sentences takes it for a new one, and a method of axes refuses it.
-
-        Returns:
-            The persona with its vector, claims and text: a statement that was set has its total strength
-            for both ends of its interval and says that the person said so; a forgotten one is not kept.
-
-        Raises:
-            PersonaMismatch: If another model made the persona.
-            MethodError: If a shift is no finite number, or an axis is not known.
-
-        >>> from palate.catalogue import build
-        >>> from palate.checks import people
-        >>> model, ann = build("style").fit(people()), people(seed=1).history(0)
-        >>> plain = model.revise(model.adapt(ann), {"length": 0.0})
-        >>> model.shift_of(plain, "length"), [c.about for c in plain.claims if c.kept]
-        (0.0, [])
-        """
-
-    def shift_of(self, persona: Persona, about: str) -> float | None:
-        """Return the shift that stands, such as to lock it; None for a key that is not known."""
-
-
-@runtime_checkable
-class Uncertain(Protocol):
-    """A method that says how sure it is."""
-
-    def variance_batch(self, queries: Queries) -> Floats:
-        """Return float64 [queries]: posterior variance of the log-odds of one option over another."""

@@ -14,7 +14,7 @@ the average user is the judge without a persona: the control that a persona must
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,6 +32,8 @@ from palate.core import (
     Personas,
     Population,
     Queries,
+    corrected,
+    standing,
 )
 from palate.judge import Comparison, Judge, Judgement, combine, pairs_to_ask
 from palate.models.llm.client import Client, Task
@@ -156,6 +158,19 @@ class ReadMethod(Method):
             examples=[w.examples for w in written],
             claims=[w.claims for w in written],
         )
+
+    def revise(self, persona: Persona, shifts: Mapping[str, float]) -> Persona:
+        """Return the persona with sentences forgotten, restored or added; :class:`palate.core.Revises`.
+
+        Nothing is asked of a model. Past choices that are shown beside the text stay.
+        """
+        own = self._resume(persona)
+        return corrected(own, shifts, statements_of(own.text))
+
+    def shift_of(self, persona: Persona, about: str) -> float | None:
+        """Return 1 for a sentence that stands, 0 for one that does not, None for one that is not known."""
+        own = self._resume(persona)
+        return standing(own, about, statements_of(own.text))
 
     def _count(self, user: str | None, judged: Sequence[Judgement]) -> None:
         """Tell the session's ledger how many comparisons were torn, and how many had no opinion."""

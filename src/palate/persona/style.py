@@ -12,19 +12,36 @@ on which Laplace's covariance moves the other axes with v_uj, Var(b_j) added; a 
 see nothing in a user who always chose the shorter answer. A sentence is written only where the interval
 excludes zero and a choice speaks of the axis; it tells the strength, the interval, what people prefer on
 average, and how many of the user's choices that differ on the axis agree.
+
+update  v_u by assumed-density filtering (``numerics/assumed_density.py``); statements that stand move with
+        it, the ends of their intervals in proportion to the standard deviation. A new statement is written
+        by adapting alone, which sees all choices.
+revise  a person's shift on axis j is s_j v_uj; v_uj is set to it and its variance to 0.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from palate.core import Claim, Corpus, Method, Pairs, Persona, Population, Queries
+from palate.core import (
+    Claim,
+    Corpus,
+    Feedback,
+    History,
+    Method,
+    Pairs,
+    Persona,
+    Population,
+    Queries,
+    axis_shifts,
+)
 from palate.models.features import embed
 from palate.models.style import STYLE_AXES
+from palate.numerics.assumed_density import Belief, take_in
 from palate.numerics.design import Design, log_loss, mean_by
 from palate.numerics.laplace import UserPairs, posterior
 from palate.numerics.mixed_effects import Scales, fit_mixed_effects
@@ -34,6 +51,7 @@ __all__ = ["Style"]
 Floats = NDArray[np.floating[Any]]
 _SIDES = 1.96  # half-width of a 95 % interval, in standard deviations
 _STEPS = np.linspace(0.0, 10.0, 201)  # how far from the mode the log posterior is looked at, in prior sd
+_NAMES = tuple(axis.name for axis in STYLE_AXES)
 _DIFFERS = 0.25  # a choice speaks of an axis when its options differ by at least this much of a unit
 
 
@@ -103,11 +121,14 @@ class Style(Method):
             spoken = (np.abs(gap) >= _DIFFERS).any(axis=0)
             shown = np.flatnonzero(((low > 0) | (high < 0)) & spoken)
             shown = shown[np.argsort(-np.abs(taste[shown]), kind="stable")]
-            claims = tuple(self._claim(j, taste[j], low[j], high[j], ids, gap) for j in shown.tolist())
-            if not claims:
-                n = int(population.offsets[user + 1] - population.offsets[user])
-                return f"No preference of style is evident from {n} choices.", ()
-            return "\n".join(claim.text for claim in claims), claims
+            claims = []
+            for j in shown.tolist():
+                speaks = np.abs(gap[:, j]) >= _DIFFERS
+                agrees = speaks & (gap[:, j] * taste[j] > 0)
+                sides = tuple(ids[agrees]), tuple(ids[speaks & ~agrees])
+                claims.append(self._claim(j, float(taste[j]), (float(low[j]), float(high[j])), *sides))
+            n = int(population.offsets[user + 1] - population.offsets[user])
+            return _text(claims, n), tuple(claims)
 
         return write
 
@@ -134,21 +155,112 @@ class Style(Method):
         return taste - ends[0], taste + ends[1]
 
     def _claim(
-        self, j: int, taste: float, low: float, high: float, ids: NDArray[np.object_], gap: Floats
+        self,
+        j: int,
+        taste: float,
+        ends: tuple[float, float],
+        supports: tuple[str, ...],
+        contradicts: tuple[str, ...],
     ) -> Claim:
-        axis, sign = STYLE_AXES[j], 1.0 if taste > 0 else -1.0
-        speaks = np.abs(gap[:, j]) >= _DIFFERS
-        agrees = speaks & (gap[:, j] * sign > 0)
-        average, strength = sign * float(self.shared_[j]), abs(float(taste))
-        low, high = (float(low), float(high)) if sign > 0 else (-float(high), -float(low))
-        unit = axis.unit if sign > 0 else _reverse(axis.unit)
+        """Return the statement on axis j; ``taste`` and ``ends`` point to the axis' high side."""
+        words, unit, sign = self._side(j, taste)
+        low, high = sorted(sign * end for end in ends)
+        total = len(supports) + len(contradicts)
         text = (
-            f"Prefers {axis.high if sign > 0 else axis.low}: {int(agrees.sum())} of {int(speaks.sum())} "
-            f"choices that differ in it, {strength:+.2f} log-odds [{low:+.2f}, {high:+.2f}] {unit} "
-            f"(people on average {average:+.2f})."
+            f"Prefers {words}: {len(supports)} of {total} choices that differ in it, {abs(taste):+.2f} "
+            f"log-odds [{low:+.2f}, {high:+.2f}] {unit} "
+            f"(people on average {sign * float(self.shared_[j]):+.2f})."
         )
-        against = speaks & ~agrees
-        return Claim(text, strength, low, high, tuple(ids[agrees]), tuple(ids[against]))
+        return Claim(text, abs(taste), low, high, supports, contradicts, about=_NAMES[j])
+
+    def _side(self, j: int, taste: float) -> tuple[str, str, float]:
+        """Return the words, the unit and the sign of a taste on axis j."""
+        axis = STYLE_AXES[j]
+        return (axis.high, axis.unit, 1.0) if taste > 0 else (axis.low, _reverse(axis.unit), -1.0)
+
+    # ---- one more choice, and a person's word ---------------------------------------------------------
+
+    def update(self, persona: Persona, feedback: Feedback) -> Persona:
+        """Return the persona with one more choice taken in; see :class:`palate.core.Updates`."""
+        own = self._resume(persona, feedback.user)
+        assert own.provenance is not None
+        if feedback.id and feedback.id in own.provenance.feedback:
+            return own
+        people = self._people([History(feedback.user, (feedback,))])
+        pairs, axes = people.pairs, _axes(people.corpus)
+        slope, before = axes[pairs.winner] - axes[pairs.loser], np.array(own.vector)
+        mean, variance = np.split(before, 2)
+        belief = Belief(mean[None], variance[None], np.ones(1))
+        belief = take_in(belief, slope @ self.shared_, slope * self.spread_, pairs.target)
+        after = np.concatenate([belief.mean[0], belief.variance[0]])
+        seen = own.provenance.after(feedback)
+        gap = _evidence(people, 0)[1]
+        claims = _ordered(self._moved(own.claims, before, after, gap, seen.feedback[-1]))
+        text = _text(claims, len(seen.feedback))
+        return replace(own, vector=tuple(after.tolist()), claims=claims, text=text, provenance=seen)
+
+    def _moved(
+        self, claims: tuple[Claim, ...], before: Floats, after: Floats, gap: Floats, name: str
+    ) -> Iterator[Claim]:
+        """Yield the claims after the choice ``name``: differences ``gap`` [1, axes]; of a tie [0, axes]."""
+        (old,), (old_variance,) = self._taste(before[None])
+        (new,), (new_variance,) = self._taste(after[None])
+        for claim in claims:
+            j, sign = _NAMES.index(claim.about), _direction(claim)
+            ids = [claim.supports, claim.contradicts]
+            for difference in gap[:, j][np.abs(gap[:, j]) >= _DIFFERS]:
+                ids[int(difference * sign < 0)] += (name,)
+            if claim.by_hand:
+                yield replace(claim, supports=ids[0], contradicts=ids[1])
+                continue
+            narrower = np.sqrt(new_variance[j] / old_variance[j])
+            ends = sign * np.array([claim.low, claim.high])
+            low, high = sorted((new[j] + (ends - old[j]) * narrower).tolist())
+            if (low > 0 and sign > 0) or (high < 0 and sign < 0):
+                yield self._claim(j, float(new[j]), (low, high), *ids)
+
+    def revise(self, persona: Persona, shifts: Mapping[str, float]) -> Persona:
+        """Return the persona with its taste on some axes as its person says; :class:`palate.core.Revises`."""
+        own = self._resume(persona)
+        assert own.provenance is not None
+        vector, size = np.array(own.vector), len(_NAMES)
+        claims = {claim.about: claim for claim in own.claims}
+        stand, moved = self.spread_ * vector[:size], False
+        for j, shift in axis_shifts(shifts, _NAMES, self.label).items():
+            claim = claims.get(_NAMES[j])
+            still_said = claim is not None and claim.kept and not shift
+            if np.isclose(shift, stand[j], 1e-9) and not still_said:
+                continue
+            moved = True
+            vector[j], vector[size + j] = shift / self.spread_[j], 0.0
+            if shift or claim:
+                claims[_NAMES[j]] = self._said(j, shift, claim)
+        if not moved:
+            return own
+        told = _ordered(claims.values())
+        text = _text(told, len(own.provenance.feedback))
+        return replace(own, vector=tuple(vector.tolist()), claims=told, text=text)
+
+    def _said(self, j: int, shift: float, claim: Claim | None) -> Claim:
+        """Return the statement on axis j as a person said it; ``claim`` is what stood there."""
+        shared = float(self.shared_[j])
+        if not shift:
+            assert claim is not None
+            return claim.forgotten(_direction(claim) * shared)
+        words, unit, sign = self._side(j, shared + shift)
+        strength = sign * (shared + shift)
+        turned = claim is not None and _direction(claim) != sign
+        ids = (claim.supports, claim.contradicts) if claim else ((), ())
+        text = f"Prefers {words}: {strength:+.2f} log-odds {unit}, people on average {sign * shared:+.2f}."
+        bare = Claim(text, 0.0, 0.0, 0.0, *(ids[::-1] if turned else ids), about=_NAMES[j])
+        return bare.said(strength)
+
+    def shift_of(self, persona: Persona, about: str) -> float | None:
+        """Return how far a user's taste on an axis lies from the average user's, in log-odds per unit."""
+        if about not in _NAMES:
+            return None
+        j = _NAMES.index(about)
+        return float(self.spread_[j] * np.array(self._resume(persona).vector)[j])
 
     def describe(self, persona: Persona) -> str:
         """Return the persona's sentences, or what people prefer on average for an average user."""
@@ -158,6 +270,20 @@ class Style(Method):
         shown = np.flatnonzero(np.abs(taste[0]) > _SIDES * np.sqrt(variance[0]))
         told = [STYLE_AXES[j].high if taste[0, j] > 0 else STYLE_AXES[j].low for j in shown]
         return "People on average prefer " + ", ".join(told) + "." if told else "No preference is evident."
+
+
+def _direction(claim: Claim) -> float:
+    """Return 1 for a sentence that tells of its axis' high side, -1 for the low side."""
+    return 1.0 if STYLE_AXES[_NAMES.index(claim.about)].high in claim.headline else -1.0
+
+
+def _ordered(claims: Iterable[Claim]) -> tuple[Claim, ...]:
+    return tuple(sorted(claims, key=lambda claim: (not claim.kept, -claim.strength)))
+
+
+def _text(claims: Sequence[Claim], choices: int) -> str:
+    told = "\n".join(claim.text for claim in claims if claim.kept)
+    return told or f"No preference of style is evident from {choices} choices."
 
 
 def _reverse(unit: str) -> str:

@@ -1,5 +1,6 @@
 """What the located methods share: features of items, validation users, and choosing between settings."""
 
+import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ __all__ = ["EmbeddingMethod", "Validation", "best", "option_dot"]
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
+_memory = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,10 +82,14 @@ class EmbeddingMethod(Method):
         return np.asarray(embed(corpus, self.encoder))
 
     def _remember(self, corpus: Corpus, make: Any) -> Any:
-        """Return ``make()``, computed once a corpus and fit."""
-        if self._memo.get(corpus, (None,))[0] != self.fingerprint:
-            self._memo[corpus] = (self.fingerprint, make())
-        return self._memo[corpus][1]
+        """Return ``make()``, computed once a corpus and fit. Threads that ask at once may make it twice."""
+        with _memory:
+            of, value = self._memo.get(corpus, ("", None))
+        if of != self.fingerprint:
+            value = make()
+            with _memory:
+                self._memo[corpus] = (self.fingerprint, value)
+        return value
 
 
 def option_dot(table: Floats, vectors: Floats, queries: Queries, block: int = 1 << 24) -> Floats:

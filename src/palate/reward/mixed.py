@@ -16,6 +16,10 @@ fit     variational EM for each candidate (``numerics/mixed_effects.py``): first
         taste (``numerics/groups.py``) takes the place of the normal one, if it passes the same test.
 adapt   Laplace: mean and variance of (z_u, v_u), all users in one batched Newton; with groups, of the
         mixture, and the user's share in each group.
+update  one more choice by assumed-density filtering (``numerics/assumed_density.py``), groups included.
+revise  a person's shift on a style axis is s_j v_j and what the learned directions have of it
+        (``reward/projection.py``). v_j is moved until the shift is as wanted, and its variance is 0
+        from then on; later choices move z with the shift held, f_k less its part along the axis.
 score   the mean log-odds, divided by sqrt(1 + pi/8 variance): the logistic of it is the probability
         integrated over what is not known about the user (MacKay 1992). Times one number that makes
         validation users' probabilities come true, with a prior that keeps it near 1.
@@ -32,19 +36,33 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from palate.core import ConfigError, Corpus, Population, Queries
+from palate.core import (
+    ConfigError,
+    Corpus,
+    Feedback,
+    History,
+    Persona,
+    Population,
+    Queries,
+    axis_shifts,
+)
 from palate.models.encoder import resolve
 from palate.models.features import embed
+from palate.models.style import STYLE_AXES
+from palate.numerics.assumed_density import Belief, apart, take_in
 from palate.numerics.design import Design
 from palate.numerics.groups import Groups, fit_groups
 from palate.numerics.kernel import ItemKernel
 from palate.numerics.laplace import UserPairs, posterior
 from palate.numerics.mixed_effects import MixedEffects, Scales, fit_mixed_effects, merge
 from palate.reward.base import EmbeddingMethod, Validation
+from palate.reward.projection import Projection, Shifts
 
 __all__ = ["Mixed"]
 
 Floats = NDArray[np.floating[Any]]
+STYLE_NAMES = tuple(axis.name for axis in STYLE_AXES)
+"""The axes that a person can correct."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -181,6 +199,58 @@ class Mixed(EmbeddingMethod):
         shrink = self.sharpness_ / np.sqrt(1.0 + np.pi / 8.0 * variance)
         return np.asarray(queries.centred(scores) * shrink[query])
 
+    def update(self, persona: Persona, feedback: Feedback) -> Persona:
+        """Return the persona with one more choice taken in; see :class:`palate.core.Updates`."""
+        own = self._resume(persona, feedback.user)
+        assert own.provenance is not None
+        if feedback.id and feedback.id in own.provenance.feedback:
+            return own
+        people = self._people([History(feedback.user, (feedback,))])
+        pairs, (offset, g) = people.pairs, self._projected(people.corpus)
+        mean, variance, share = np.split(np.array(own.vector), [g.shape[1], 2 * g.shape[1]])
+        axes, groups = self._shifts.set_axes(variance), self._groups()
+        plain = Belief(mean[None], variance[None], np.ones(1))
+        believed = take_in(
+            plain if groups is None else apart(mean, variance, share, groups),
+            offset[pairs.winner] - offset[pairs.loser],
+            self._shifts.held(g[pairs.winner] - g[pairs.loser], axes),
+            pairs.target,
+        )
+        stand = self._shifts.of(mean)
+        mean, variance = believed.moments
+        mean = self._shifts.moved(mean, {axis: stand[axis] for axis in axes})
+        variance[self.rank_ + np.array(axes, np.int64)] = 0.0
+        kept = np.concatenate([mean, variance, share if groups is None else believed.share])
+        return replace(own, vector=tuple(kept.tolist()), provenance=own.provenance.after(feedback))
+
+    def revise(self, persona: Persona, shifts: Mapping[str, float]) -> Persona:
+        """Return the persona with its taste on some style axes as its person says.
+
+        Only ranking is moved: the words come from ``style``, which is revised alike. See
+        :class:`palate.core.Revises`.
+        """
+        own = self._resume(persona)
+        wanted, vector = axis_shifts(shifts, STYLE_NAMES, self.label), np.array(own.vector)
+        size = len(self._shifts.average)
+        stand = self._shifts.of(vector[:size])
+        moved = {axis: shift for axis, shift in wanted.items() if not np.isclose(shift, stand[axis], 1e-9)}
+        if not moved:
+            return own
+        vector[:size] = self._shifts.moved(vector[:size], moved)
+        vector[size + self.rank_ + np.array(list(moved))] = 0.0
+        return replace(own, vector=tuple(vector.tolist()))
+
+    def shift_of(self, persona: Persona, about: str) -> float | None:
+        """Return how far a user's taste on an axis lies from the average user's, in log-odds per unit."""
+        if about not in STYLE_NAMES:
+            return None
+        mean = np.array(self._resume(persona).vector)[: len(self._shifts.average)]
+        return float(self._shifts.of(mean)[STYLE_NAMES.index(about)])
+
+    @property
+    def _shifts(self) -> Shifts:
+        return Shifts(self.spread_, self._projection.along, self.group_weights_ @ self.group_means_)
+
     def variance_batch(self, queries: Queries) -> Floats:
         """Return float64 [queries]: posterior variance of the log-odds of one option over another."""
         return self._variance(self._vectors(queries.personas), queries)
@@ -200,14 +270,18 @@ class Mixed(EmbeddingMethod):
 
     def _projected(self, corpus: Corpus) -> tuple[Floats, Floats]:
         """Return, for all items of a corpus, what is shared [items] and the directions [items, k]."""
-
-        def make() -> tuple[Floats, Floats]:
-            text, style = self._blocks(corpus)
-            model = MixedEffects(self.shared_, self.directions_, self.spread_)
-            return model.project(self._kernel().features(text, _scaled(style)), _fixed(style))
-
-        offset, g = self._remember(corpus, make)
+        offset, g = self._remember(corpus, lambda: self._projection(*self._blocks(corpus)))
         return offset, g
+
+    @property
+    def _projection(self) -> Projection:
+        """The fitted model's projection, made on first use."""
+        made: tuple[str, Projection] | None = self.__dict__.get("_made")
+        if made is None or made[0] != self.fingerprint:
+            model = MixedEffects(self.shared_, self.directions_, self.spread_)
+            made = self.fingerprint, Projection.of(self._kernel(), model)
+            self.__dict__["_made"] = made
+        return made[1]
 
     def _blocks(self, corpus: Corpus) -> tuple[Floats, Floats]:
         """Return the text block of the embeddings [items, d] and the style axes [items, q]."""

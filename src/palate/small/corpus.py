@@ -54,6 +54,7 @@ Floats = NDArray[np.float64]
 
 _LOOKS = 0.45  # share of an annotator's statements that are of taste
 CAREFUL = 0.3  # share of annotators who are careful
+OWN = 0.85
 _SLIPS = 0.15  # share of those that name the rejected value
 _STATEMENTS = (8, 20)  # that an annotator writes, uniformly
 _PAIRS = 10  # most that an annotator is shown
@@ -92,7 +93,8 @@ def _answer(language: Language, form: int, _: float, rng: np.random.Generator) -
 def _personal(language: Language, form: int, _: float, rng: np.random.Generator) -> Document:
     prompt, taste = language.prompt(rng), draw_tastes(1, rng)[0]
     told = int(rng.integers(1, len(AXES) + 1))
-    said = language.persona(taste, rng).split()
+    dialect = language.group(prompt.split()[0]) if rng.random() < OWN else None
+    said = language.persona(taste, rng, dialect).split()
     parts = [" ".join(said[2 * n : 2 * n + 2]) for n in range(told)]
     if rng.random() >= _PLAIN:
         parts += [_idle(language, rng) for _ in range(int(rng.integers(1, 13)))]
@@ -141,10 +143,9 @@ def _sides(language: Language, choices: Sequence[_Seen], rng: np.random.Generato
     lead = sum(seen.values[0] - seen.values[1] for seen in choices)
     parts = []
     for axis, net in enumerate(np.asarray(lead).tolist()):
-        side = net or CROWD[axis]
-        parts.append(
-            language.statement(axis, side, abs(net) >= _CLEAR, int(rng.integers(language.dialects)), rng)
-        )
+        side, quoted = net or CROWD[axis], choices[int(rng.integers(len(choices)))]
+        dialect = language.group(quoted.texts[0].split()[0])
+        parts.append(language.statement(axis, side, abs(net) >= _CLEAR, dialect, rng))
     return " ".join(parts)
 
 

@@ -48,7 +48,7 @@ def replays(model: Any, how: Any) -> bool:
 def _many() -> bool:
     """Whether several processes share the model, and speak to each other while it runs."""
     spread = torch.distributed
-    return spread.is_available() and spread.is_initialized() and spread.get_world_size() > 1
+    return bool(spread.is_available() and spread.is_initialized() and spread.get_world_size() > 1)
 
 
 def _plain(how: Any) -> bool:
@@ -128,7 +128,7 @@ class _Run:
         ).logits[:, -1]
         self.token.copy_(_drawn(logits, self.how))
         self.out.index_copy_(1, self.at, self.token)
-        self.ended.logical_or_(torch.isin(self.token, self.ends))
+        self.ended.logical_or_((self.token == self.ends).any(1, keepdim=True))
         for counted in (self.place, self.position, self.at):
             counted.add_(1)
 

@@ -81,7 +81,7 @@ class _Normalised(torch.autograd.Function):
         return torch.cat(logps), entropies
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, slope: Tensor, _: Tensor) -> tuple[Tensor, None, None, None]:
         logits, ids, norms = ctx.saved_tensors
         out = torch.empty_like(logits)
         for rows in _parts(logits):

@@ -2,7 +2,9 @@
 
 Every table that holds anything of a user has the columns ``tenant`` and ``user``: erasing a user is one
 deletion a table (:mod:`palate.serve.store.erase`), and a test reads this file to see that none is left out.
-Times are seconds since 1970. JSON is text, written by orjson. Texts hold no NUL: PostgreSQL keeps none.
+Times are seconds since 1970. JSON is text, written by orjson, which escapes what a database cannot hold;
+names, keys and other plain strings (:class:`String`) are refused with NUL or half a surrogate pair in them,
+by both backends alike. Strings are compared byte by byte, so that both sort alike.
 
     users      one row a user that wrote or was written of; ``head`` is the number of their last choice
     choices    what they chose, numbered 1, 2, ... a user; ``key`` is the client's name for it
@@ -17,10 +19,13 @@ Times are seconds since 1970. JSON is text, written by orjson. Texts hold no NUL
     receipts   what was erased, without a word of it
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Float,
     Index,
     Integer,
@@ -28,12 +33,16 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
 )
+
+from palate.core import DataError
 
 __all__ = [
     "METADATA",
     "OF_USERS",
+    "String",
     "audit",
     "choices",
     "edits",
@@ -49,10 +58,40 @@ __all__ = [
 
 METADATA = MetaData()
 _Number = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER alone
+_Json = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+class String(TypeDecorator[str]):
+    """A name, key or line: any characters but NUL and halves of surrogate pairs.
+
+    Raises:
+        DataError: On the way in, for what not every database can keep.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """Return text that is compared byte by byte."""
+        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return the value as it is, or refuse it."""
+        if value is None or (value.isascii() and "\x00" not in value):
+            return value
+        if "\x00" in value:
+            raise DataError("a name or line holds the character NUL, which cannot be kept: leave it out")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                "a name or line holds half of a surrogate pair, which is no text: leave it out"
+            ) from None
+        return value
 
 
 def _whose() -> tuple[Column[str], Column[str]]:
-    return Column("tenant", Text, primary_key=True), Column("user", Text, primary_key=True)
+    return Column("tenant", String, primary_key=True), Column("user", String, primary_key=True)
 
 
 users = Table(
@@ -64,7 +103,7 @@ users = Table(
     Column("total", _Number, nullable=False, default=0),  # choices that are kept now
     Column("created", Float, nullable=False),
     Column("seen", Float, nullable=False),  # when they last wrote
-    Column("profile", Text),  # JSON object of what is known of them, or NULL
+    Column("profile", _Json),  # JSON object of what is known of them, or NULL
 )
 
 choices = Table(
@@ -72,11 +111,11 @@ choices = Table(
     METADATA,
     *_whose(),
     Column("number", _Number, primary_key=True),
-    Column("key", Text, nullable=False),
+    Column("key", String, nullable=False),
     Column("digest", LargeBinary, nullable=False),  # of the body: a replay is told from another choice
     Column("time", Float, nullable=False),  # the client's, or when it came where that cannot be
     Column("received", Float, nullable=False),
-    Column("body", Text, nullable=False),  # JSON: conversation, responses, chosen, ratings, reason, source
+    Column("body", _Json, nullable=False),  # JSON: conversation, responses, chosen, ratings, reason, source
     UniqueConstraint("tenant", "user", "key", name="choices_key"),
 )
 
@@ -87,13 +126,14 @@ personas = Table(
     Column("rev", _Number, nullable=False),  # grows with every write: caches and writers compare it
     Column("version", _Number, nullable=False),  # grows with every edit and full adaptation
     Column("edited", _Number, nullable=False, default=0),  # the version that the last edit made
-    Column("model", Text, nullable=False),  # fingerprint of the model that made it
+    Column("model", String, nullable=False),  # fingerprint of the model that made it
     Column("upto", _Number, nullable=False),  # number of the last choice it reflects
     Column("exact", Boolean, nullable=False),  # False: brought up to date by steps, to be made anew
-    Column("made", Text, nullable=False),  # JSON of the persona as the method made it
-    Column("body", Text, nullable=False),  # JSON of the persona as it is used
-    Column("words", Text),  # JSON of the persona in words, where another method finds them; or NULL
+    Column("made", _Json, nullable=False),  # JSON of the persona as the method made it
+    Column("body", _Json, nullable=False),  # JSON of the persona as it is used
+    Column("words", _Json),  # JSON of the persona in words, where another method finds them; or NULL
     Column("time", Float, nullable=False),
+    Index("personas_model", "model", "tenant", "user"),
 )
 
 versions = Table(
@@ -101,13 +141,13 @@ versions = Table(
     METADATA,
     *_whose(),
     Column("version", _Number, primary_key=True),
-    Column("cause", Text, nullable=False),  # adapted, edited, reverted, model
-    Column("told", Text, nullable=False),  # in a line, for people
-    Column("model", Text, nullable=False),
+    Column("cause", String, nullable=False),  # adapted, edited, reverted, model
+    Column("told", String, nullable=False),  # in a line, for people
+    Column("model", String, nullable=False),
     Column("upto", _Number, nullable=False),
-    Column("body", Text, nullable=False),
-    Column("words", Text),
-    Column("edits", Text, nullable=False),  # JSON list: the edits that stood
+    Column("body", _Json, nullable=False),
+    Column("words", _Json),
+    Column("edits", _Json, nullable=False),  # JSON list: the edits that stood
     Column("time", Float, nullable=False),
 )
 
@@ -115,10 +155,10 @@ edits = Table(
     "edits",
     METADATA,
     *_whose(),
-    Column("about", Text, primary_key=True),  # of a statement; "" for how far the persona is applied
-    Column("do", Text, nullable=False),  # lock, forget, set, say, apply
+    Column("about", String, primary_key=True),  # of a statement; "" for how far the persona is applied
+    Column("do", String, nullable=False),  # lock, forget, set, say, apply
     Column("shift", Float),
-    Column("text", Text),
+    Column("text", String),
     Column("time", Float, nullable=False),
 )
 
@@ -129,19 +169,19 @@ jobs = Table(
     Column("due", Float, nullable=False),
     Column("tries", Integer, nullable=False, default=0),
     Column("lease", Float, nullable=False, default=0.0),  # until when a worker has it
-    Column("fault", Text),  # why the last try failed
+    Column("fault", String),  # why the last try failed
     Index("jobs_due", "due"),
 )
 
 keys = Table(
     "keys",
     METADATA,
-    Column("id", Text, primary_key=True),
-    Column("tenant", Text, nullable=False),
-    Column("user", Text),  # NULL for an API key; else the token reaches this user alone
+    Column("id", String, primary_key=True),
+    Column("tenant", String, nullable=False),
+    Column("user", String),  # NULL for an API key; else the token reaches this user alone
     Column("hash", LargeBinary, nullable=False, unique=True),  # SHA-256 of the secret
-    Column("label", Text, nullable=False, default=""),
-    Column("scopes", Text, nullable=False),  # words with a blank between
+    Column("label", String, nullable=False, default=""),
+    Column("scopes", String, nullable=False),  # words with a blank between
     Column("created", Float, nullable=False),
     Column("expires", Float),
     Index("keys_user", "tenant", "user"),
@@ -150,9 +190,9 @@ keys = Table(
 pool = Table(
     "pool",
     METADATA,
-    Column("tenant", Text, primary_key=True),
-    Column("id", Text, primary_key=True),
-    Column("body", Text, nullable=False),  # JSON: conversation, responses
+    Column("tenant", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("body", _Json, nullable=False),  # JSON: conversation, responses
     Column("created", Float, nullable=False),
 )
 
@@ -160,9 +200,9 @@ models = Table(
     "models",
     METADATA,
     Column("number", _Number, primary_key=True, autoincrement=True),
-    Column("fingerprint", Text, nullable=False),
-    Column("folder", Text, nullable=False),
-    Column("label", Text, nullable=False),
+    Column("fingerprint", String, nullable=False),
+    Column("folder", String, nullable=False),
+    Column("label", String, nullable=False),
     Column("activated", Float, nullable=False),
 )
 
@@ -170,11 +210,11 @@ audit = Table(
     "audit",
     METADATA,
     Column("number", _Number, primary_key=True, autoincrement=True),
-    Column("tenant", Text, nullable=False),
-    Column("user", Text),  # an erased user's name is replaced by the receipt's id
-    Column("actor", Text, nullable=False),  # id of the key, or "server"
-    Column("action", Text, nullable=False),
-    Column("detail", Text, nullable=False, default=""),  # never a text, a name or a statement
+    Column("tenant", String, nullable=False),
+    Column("user", String),  # an erased user's name is replaced by the receipt's id
+    Column("actor", String, nullable=False),  # id of the key, or "server"
+    Column("action", String, nullable=False),
+    Column("detail", String, nullable=False, default=""),  # never a text, a name or a statement
     Column("time", Float, nullable=False),
     Index("audit_user", "tenant", "user"),
 )
@@ -183,9 +223,9 @@ receipts = Table(
     "receipts",
     METADATA,
     Column("number", _Number, primary_key=True, autoincrement=True),
-    Column("id", Text, nullable=False, unique=True),
-    Column("tenant", Text, nullable=False),
-    Column("body", Text, nullable=False),  # JSON: counts by table, what remains and how it goes
+    Column("id", String, nullable=False, unique=True),
+    Column("tenant", String, nullable=False),
+    Column("body", _Json, nullable=False),  # JSON: counts by table, what remains and how it goes
     Column("time", Float, nullable=False),
 )
 

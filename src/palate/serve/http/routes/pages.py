@@ -6,6 +6,7 @@ whoever opens one without a token sees nothing of anybody.
 """
 
 import hashlib
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -79,12 +80,15 @@ def missing(request: Request) -> Response:
     return _send(request, "missing.html", 404)
 
 
-def _page(request: Request) -> Response:
-    return _send(request, PAGES[request.url.path])
+def _page(name: str) -> Callable[[Request], Response]:
+    def page(request: Request) -> Response:
+        return _send(request, name)
+
+    return page
 
 
 for _path, _name in PAGES.items():
-    router.add_api_route(_path, _page, methods=["GET", "HEAD"], name=f"page {_name.removesuffix('.html')}")
+    router.add_api_route(_path, _page(_name), methods=["GET", "HEAD"], name=_name.removesuffix(".html"))
 
 
 @router.api_route("/static/{name}", methods=["GET", "HEAD"], name="static")

@@ -1,0 +1,35 @@
+"""The typed Python client of a Palate server.
+
+    from palate.client import Palate
+
+    with Palate("http://127.0.0.1:8000", key="pk_...") as palate:
+        palate.choose(user="ann", conversation="Hi", responses=["Hello!", "Yo."], chosen=0)
+        palate.rank(user="ann", conversation="Hi", responses=["Good day.", "Hey."])
+        palate.persona("ann").statements
+
+:class:`AsyncPalate` has the same methods, to be awaited. Bodies and answers are the classes of
+``palate.serve.wire``, which the server uses too. ``palate.client.verl`` rewards for verl.
+"""
+
+from palate.client.answered import (
+    BadRequest,
+    Conflict,
+    NotAllowed,
+    NotFound,
+    ServerDown,
+    ServerSaid,
+    TooMany,
+)
+from palate.client.palate import AsyncPalate, Palate
+
+__all__ = [
+    "AsyncPalate",
+    "BadRequest",
+    "Conflict",
+    "NotAllowed",
+    "NotFound",
+    "Palate",
+    "ServerDown",
+    "ServerSaid",
+    "TooMany",
+]

@@ -1,0 +1,123 @@
+"""The application: its routes and layers, what it opens when it starts and closes when it ends.
+
+    Edge        request id, log, figures, headers, the last resort
+    CORS        only where origins are named
+    Guard       sizes, who calls, rates, times
+    routes      checked by pydantic, answered by the keeper and the store
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from palate import __version__
+from palate.serve.http.audit import Audit
+from palate.serve.http.caller import Keyring
+from palate.serve.http.edge import Edge
+from palate.serve.http.faults import install_faults
+from palate.serve.http.limits import Guard
+from palate.serve.http.logs import log
+from palate.serve.http.metrics import Metrics
+from palate.serve.http.openapi import describe
+from palate.serve.http.routes import chat, feedback, health, operate, pages, personas, rewards, rights, use
+from palate.serve.http.server import Server
+from palate.serve.keeper import Keeper, Shelf
+from palate.serve.settings import Settings
+from palate.serve.store import Store
+from palate.serve.upstream import Upstream
+
+__all__ = ["create_app"]
+
+ROUTERS: tuple[APIRouter, ...] = (
+    feedback.router,
+    personas.router,
+    use.router,
+    chat.router,
+    rewards.router,
+    rights.router,
+    operate.router,
+    health.router,
+    pages.router,
+)
+
+
+def create_app(settings: Settings, store: Store | None = None, keeper: Keeper | None = None) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: Limits, and what is opened at the start where it is not given.
+        store: An open store, which the caller closes; None opens the settings' one.
+        keeper: A keeper, which the caller stops; None loads the settings' model.
+    """
+    metrics = Metrics()
+    app = FastAPI(
+        title="Palate",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(settings, metrics, store, keeper),
+        generate_unique_id_function=lambda route: route.name,
+    )
+    for router in ROUTERS:
+        app.router.routes.extend(router.routes)
+    install_faults(app)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.add_middleware(Guard, settings=settings)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.strip() for origin in settings.cors.split(",")],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Palate-User", "X-Request-Id"],
+            expose_headers=["X-Request-Id", "X-Palate-Persona", "Retry-After"],
+        )
+    app.add_middleware(Edge, metrics=metrics, quiet=settings.quiet)
+    return app
+
+
+def _lifespan(
+    settings: Settings, metrics: Metrics, store: Store | None, keeper: Keeper | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
+        kept = store or Store.open(settings.database)
+        kept_by = keeper or _keeper(settings, kept)
+        upstream = Upstream.of(settings)
+        upstream.note = metrics.upstream
+        app.state.upstream = upstream
+        app.state.server = Server(
+            settings=settings,
+            store=kept,
+            keeper=kept_by,
+            keys=Keyring(kept, settings.key_s),
+            metrics=metrics,
+            audit=Audit(kept),
+            upstream=upstream,
+            started=time.time(),
+        )
+        log("start", database=kept.backend, version=__version__)
+        try:
+            yield
+        finally:
+            await upstream.close()
+            if keeper is None:
+                await anyio.to_thread.run_sync(kept_by.stop)
+            if store is None:
+                await anyio.to_thread.run_sync(kept.close)
+            metrics.close()
+            log("stop")
+
+    return lifespan
+
+
+def _keeper(settings: Settings, store: Store) -> Keeper:
+    keeper = Keeper(store, Shelf.open(store, settings.model or None), report=settings.report)
+    keeper.start()
+    return keeper

@@ -1,0 +1,50 @@
+"""What a process has open, as routes see it."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from palate.serve.http.audit import Audit
+from palate.serve.http.caller import Keyring
+from palate.serve.http.metrics import Metrics
+from palate.serve.keeper import Keeper
+from palate.serve.settings import Settings
+from palate.serve.store import Store
+
+__all__ = ["Here", "Server"]
+
+
+@dataclass(kw_only=True)
+class Server:
+    """What a process has open.
+
+    Attributes:
+        settings: What it was told.
+        store: What is kept.
+        keeper: What is believed.
+        keys: Who may call.
+        metrics: Its figures.
+        audit: Writes down who read what.
+        upstream: The endpoint behind the chat proxy, or None.
+        started: When it started.
+    """
+
+    settings: Settings
+    store: Store
+    keeper: Keeper
+    keys: Keyring
+    metrics: Metrics
+    audit: Audit
+    upstream: Any = None
+    started: float = field(default=0.0)
+
+
+async def _here(request: Request) -> Server:
+    server: Server = request.app.state.server
+    return server
+
+
+Here = Annotated[Server, Depends(_here)]
+"""A route's argument: the process that serves it."""

@@ -1,0 +1,61 @@
+// What was believed before, what changed, and the way back.
+
+import { call, get, of } from "./api.js";
+import { changed } from "./beliefs.js";
+import { button, fill, ghosts, h, state, toast } from "./dom.js";
+import { troubled } from "./shell.js";
+import { moment, sentence } from "./words.js";
+
+const FIRST = 8;
+const CAUSES = { adapted: "Learned from choices", edited: "Edited", reverted: "Went back", model: "A new shared model" };
+
+const believed = (version) => version.statements.filter((s) => s.state !== "forgotten" && s.state !== "dropped");
+
+function entry(held, version, before, latest, revert) {
+  const news = before ? changed(believed(before), believed(version)) : believed(version).map((s) => [s.headline]);
+  return h(
+    "li",
+    null,
+    h("div", { class: "row spread" }, h("b", null, CAUSES[version.cause] ?? sentence(version.cause)), h("small", { class: "soft" }, `Version ${version.version} · ${moment(version.time)}`)),
+    h("p", { class: "small soft" }, sentence(version.told)),
+    news.length > 0 && h("details", null, h("summary", null, before ? "What changed" : "What was believed"), h("ul", { class: "diff" }, news.map(([text]) => h("li", null, text)))),
+    latest ? h("p", { class: "small" }, "This is how it stands now.") : held.mayEdit && h("div", { class: "row acts" }, button("Go back to this", () => revert(version), { kind: "plain", label: `Go back to version ${version.version}` })),
+  );
+}
+
+/** The part of the page with earlier versions. */
+export function historyPart(held) {
+  const [list, more] = [h("ol", { class: "versions", reversed: true }), h("div")];
+  const part = h("section", { class: "part", "aria-labelledby": "history" }, h("header", null, h("h2", { id: "history" }, "History"), h("p", null, "Going back brings the edits of that time back; choices made since stay.")), list, more);
+  let [seen, all] = [-1, false];
+
+  async function revert(version) {
+    try {
+      await call("POST", of(held.user, "/persona/revert"), { version: held.persona.version, to: version.version });
+      toast(`Back to the edits of version ${version.version}.`);
+    } catch (error) {
+      toast(error.status === 409 ? "Somebody edited this persona meanwhile. Here is how it stands now." : `Not done: ${error.message}`);
+    }
+    await held.load();
+  }
+
+  async function load() {
+    if (!list.childElementCount) fill(list, h("li", null, ghosts(60, 60)));
+    try {
+      const got = await get(of(held.user, "/persona/versions"));
+      const versions = [...(got.versions ?? got)].sort((a, b) => b.version - a.version);
+      const shown = all ? versions : versions.slice(0, FIRST);
+      fill(list, versions.length ? shown.map((v, at) => entry(held, v, versions[at + 1], at === 0, revert)) : h("li", null, state("No history yet", "It begins with the first full look at the choices.", { inline: true })));
+      fill(more, versions.length > shown.length && button(`All ${versions.length} versions`, () => ((all = true), load())));
+    } catch (error) {
+      fill(list, h("li", null, troubled(error, load, { inline: true })));
+    }
+  }
+
+  const draw = () => {
+    if (held.persona.version === seen) return;
+    seen = held.persona.version;
+    load();
+  };
+  return { part, draw };
+}
