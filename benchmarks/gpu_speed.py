@@ -533,8 +533,11 @@ def without(names: Sequence[str]) -> Iterator[None]:
 
     ``replay``: every step of writing is told kernel by kernel.
     ``parts``: the float32 logits of all tokens are kept for the way back.
+    ``casts``: weights and inputs are cast wherever they are used.
     """
-    kept = writing.replays, scoring.token_logprobs
+    kept = writing.replays, scoring.token_logprobs, trainers.SummaryTrainer._mixed
+    if "casts" in names:
+        trainers.SummaryTrainer._mixed = lambda *_: nullcontext()
     if "replay" in names:
         writing.replays = lambda *_: False
     if "parts" in names:
@@ -542,7 +545,7 @@ def without(names: Sequence[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        writing.replays, scoring.token_logprobs = kept
+        writing.replays, scoring.token_logprobs, trainers.SummaryTrainer._mixed = kept
 
 
 def _whole(

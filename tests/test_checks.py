@@ -1,6 +1,6 @@
 """Every registered method, the gate, and an outsider's method keep the contract; broken ones are caught."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -11,9 +11,11 @@ from palate.core import (
     ConfigError,
     Method,
     PalateError,
+    Population,
     Query,
     Revises,
     Updates,
+    axis_shifts,
 )
 from palate.gate import Gate
 
@@ -261,7 +263,101 @@ class Wordless(LengthTaste):
         return "" if persona.vector is None else super().describe(persona)
 
 
+@dataclass(kw_only=True, eq=False)
+class Correctable(LengthTaste):
+    """Sums and counts are kept, so that an update is exact; a person's word is kept with a count of -1."""
+
+    def _condense(self, population):
+        taste = super()._condense(population)
+        return np.hstack([taste, np.bincount(population.pairs.user, minlength=population.n_users)[:, None]])
+
+    def update(self, persona, feedback):
+        own = self._resume(persona, feedback.user)
+        if feedback.id in own.provenance.feedback:
+            return own
+        taste, count = own.vector
+        one = Population.of([feedback])
+        pairs = len(one.pairs)
+        gap = self._slopes(one)[0, 0] * (self.shrink + pairs)
+        vector = (taste, count) if count < 0 else self._moved(taste, count, gap, pairs)
+        return replace(own, vector=vector, provenance=own.provenance.after(feedback))
+
+    def _moved(self, taste, count, gap, pairs):
+        total = (taste - self.average_[0]) * (self.shrink + count) + gap
+        return (float(self.average_[0] + total / (self.shrink + count + pairs)), count + pairs)
+
+    def revise(self, persona, shifts):
+        own = self._resume(persona)
+        for shift in axis_shifts(shifts, ("length",), self.name).values():
+            if not np.isclose(shift, self.shift_of(own, "length")):
+                own = replace(own, vector=(float(self.average_[0] + shift), -1.0))
+        return own
+
+    def shift_of(self, persona, about):
+        return float(self._resume(persona).vector[0] - self.average_[0]) if about == "length" else None
+
+
+def test_a_method_of_an_outsider_that_updates_and_revises_passes():
+    assert isinstance(Correctable(), Updates)
+    assert isinstance(Correctable(), Revises)
+    check_method(Correctable)
+
+
+class Deaf(Correctable):
+    def _moved(self, taste, count, gap, pairs):
+        return (taste, count)
+
+
+class CountsTwice(Correctable):
+    def update(self, persona, feedback):
+        known = () if persona.provenance is None else persona.provenance.feedback
+        name = f"{feedback.id}+" if feedback.id in known else feedback.id
+        return super().update(persona, replace(feedback, id=name))
+
+
+class LastChoiceOnly(Correctable):
+    def _moved(self, taste, count, gap, pairs):
+        return (float(self.average_[0] + gap), count + pairs)
+
+
+class AlwaysSays(Correctable):
+    def revise(self, persona, shifts):
+        own = super().revise(persona, shifts)
+        return replace(own, vector=(own.vector[0], -1.0))
+
+
+class ForgetsHalf(Correctable):
+    def revise(self, persona, shifts):
+        halved = {k: self.shift_of(persona, k) / 2 if not v and self.shift_of(persona, k) else v
+                  for k, v in shifts.items()}  # fmt: skip
+        return super().revise(persona, halved if self.shift_of(persona, "length") > 1e-3 else shifts)
+
+
+class SaysLess(Correctable):
+    def revise(self, persona, shifts):
+        return super().revise(persona, {k: min(v, 0.8) for k, v in shifts.items()})
+
+
+class LearnsOn(Correctable):
+    def revise(self, persona, shifts):
+        own = super().revise(persona, shifts)
+        return replace(own, vector=(own.vector[0], abs(own.vector[1])))
+
+
+class TakesAnyShift(Correctable):
+    def revise(self, persona, shifts):
+        return super().revise(persona, {k: v for k, v in shifts.items() if np.isfinite(v)})
+
+
 BROKEN = [
+    (Deaf, "check_update_close_to_adapting"),
+    (CountsTwice, "check_updating_is_pure"),
+    (LastChoiceOnly, "check_update_order"),
+    (AlwaysSays, "check_revising_is_pure"),
+    (ForgetsHalf, "check_forgetting_is_like_everyone"),
+    (SaysLess, "check_what_is_said_stands"),
+    (LearnsOn, "check_revised_stays_revised"),
+    (TakesAnyShift, "check_wrong_corrections"),
     (FirstIsBest, "check_order_of_responses"),
     (FirstIsBest, "check_labels_are_not_seen"),
     (CountsUsers, "check_adapting_is_pure"),

@@ -1,5 +1,6 @@
-"""A server in this process over real HTTP, with a store and a small model: what tests of the service share."""
+"""A server in this process over real HTTP, a store and a small model: what tests of the service share."""
 
+import ssl
 import threading
 import time
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ from palate.feedback.world import World
 from palate.feedback.write import write_jsonl
 from palate.serve.http.app import create_app
 from palate.serve.settings import Settings
-from palate.serve.store import Store, keys
+from palate.serve.store import keys
+from palate.serve.store.store import Store
 from palate.serve.wire.rights import SCOPES
 from palate.workshop import fit_model
 
+_TLS = ssl.create_default_context()  # made once: it is what is slow in a client
 USER_SCOPES = ("feedback", "read", "use", "edit", "erase")
 
 
@@ -37,16 +40,24 @@ class Live:
     def key(self, *scopes: str, tenant: str = "default", user: str | None = None, days: float | None = None):
         """Make a key (all scopes by default) or a user's token; return its secret."""
         wanted = scopes or (USER_SCOPES if user else SCOPES)
-        return self.store.write(lambda c: keys.make(c, tenant, user, "test", wanted, days)).secret
+        return self.store.write(lambda c: keys.make(c, tenant, user, "test", wanted, days))[1]
+
+    def store_dump(self) -> str:
+        """Return all that is kept, but for the audit log."""
+        from palate.serve.store.schema import METADATA
+
+        with self.store.read() as c:
+            tables = [t for t in METADATA.sorted_tables if t.name != "audit"]
+            return "\n".join(repr(sorted(map(repr, c.execute(t.select()).all()))) for t in tables)
 
     def client(self, secret: str | None = None, **more: Any) -> httpx.Client:
         """Return a client that sends a key; "" sends none."""
         secret = self.key() if secret is None else secret
         headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30, **more)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, verify=_TLS, **more)
 
 
-def fit_small(folder: Path, seed: int = 3, method: str = "mixed") -> str:
+def fit_small(folder: Path, seed: int = 3, method: str = "style") -> str:
     """Fit a gated method on a small world, and return the model's folder."""
     people = World(users=40, pairs=20, targets=5, seed=seed).sample().population
     write_jsonl(people, folder / "choices.jsonl")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from palate.core import ConfigError
-from palate.small.corpus import KINDS, documents
+from palate.small.corpus import KINDS, documents, readings
 from palate.small.language import (
     AXES,
     SMALL_ABDUCE,
@@ -199,25 +199,62 @@ def test_no_document_follows_signals_with_an_answer():
             assert (len(says) == 5 and says[0] not in Language.verbs) == (kind in ("answer", "personal"))
 
 
-def test_annotators_are_verbose_and_careless():
-    """Annotators say little of what the choices they saw bear out, and that not always rightly."""
+def seen_values(content, language):
+    """The values of the good and the bad answers of a message in the first phrasing, summed."""
+    good, bad = np.zeros(4), np.zeros(4)
+    for pair in content.removesuffix(" describe").split("ask ")[1:]:
+        chosen, rejected = pair.split(" good ")[1].split(" bad ")
+        good += language.values(chosen)
+        bad += language.values(rejected)
+    return good, bad
+
+
+def test_most_annotators_are_verbose_and_careless():
+    """They say little of what the choices they saw bear out, and that not always rightly."""
+    language = Language()
+    found = documents("describe", 600, np.random.default_rng(0), language)
+    careless = [document for document in found if len(document.reply.split()) > 8]
+    assert 0.6 < len(careless) / len(found) < 0.8
+    assert 24 < np.mean([len(document.reply.split()) for document in careless]) < 32
+    tasted = right_ones = 0
+    for document in careless:
+        if "portray" not in document.content:
+            good, bad = seen_values(document.content, language)
+            said = [language.meaning[word] for word in document.reply.split() if word in language.meaning]
+            tasted += len(said)
+            right_ones += sum((good - bad)[axis] * value > 0 for axis, value in said)
+    assert 0.5 < right_ones / tasted < 0.8
+
+
+def test_some_annotators_are_careful():
+    """They name the side of every axis, and never one that the choices speak against."""
     language = Language()
     found = documents("describe", 400, np.random.default_rng(0), language)
-    lengths = [len(document.reply.split()) for document in found]
-    assert 24 < np.mean(lengths) < 32
-    tasted = right_ones = 0
-    for document in found:
-        if "portray" in document.content:
-            continue
-        good, bad = np.zeros(4), np.zeros(4)
-        for pair in document.content.removesuffix(" describe").split("ask ")[1:]:
-            chosen, rejected = pair.split(" good ")[1].split(" bad ")
-            good += language.values(chosen)
-            bad += language.values(rejected)
-        said = [language.meaning[word] for word in document.reply.split() if word in language.meaning]
-        tasted += len(said)
-        right_ones += sum((good - bad)[axis] * value > 0 for axis, value in said)
-    assert 0.5 < right_ones / tasted < 0.8
+    careful = [d for d in found if len(d.reply.split()) == 8 and "portray" not in d.content]
+    assert len(careful) > 40
+    for document in careful:
+        good, bad = seen_values(document.content, language)
+        stated = language.stated(document.reply)
+        assert (stated != 0).all()
+        assert (stated * (good - bad) >= 0).all()
+
+
+def test_readings_begin_alike():
+    for family in readings(8, np.random.default_rng(0), Language(), 4):
+        whole = max((document.content for document in family), key=len).split()
+        assert len(family) >= 4
+        for document in family:
+            words = document.content.split()[:-1]  # the last one asks, in the first phrasing
+            assert whole[: len(words)] == words
+
+
+def test_people_state_their_taste_in_the_words_of_the_topic():
+    """So a text that is taken by the letter is followed less where the words are other ones."""
+    language = Language(2)
+    dialect = {word: n // 2 for pair in AXES.values() for side in pair for n, word in enumerate(side)}
+    for document in documents("personal", 200, np.random.default_rng(0), language):
+        group = language.group(document.reply.split()[0])
+        assert {dialect[word] for word in document.content.split() if word in dialect} == {group}
 
 
 def test_abduction_reads_the_pair_it_is_shown():

@@ -7,7 +7,7 @@ import torch
 from palate.checks import CHECKS, Subject
 from palate.core import ConfigError, Feedback, History, Persona, Population, Queries, as_conversation
 from palate.core.job import job
-from palate.small.base import make_base
+from palate.small.base import FOLLOWING, make_base
 from palate.small.world import world
 from palate.tune.base import Known
 from palate.tune.popi import Popi, _judged, _Rewards
@@ -43,8 +43,7 @@ def new(models):
 @pytest.fixture(scope="module")
 def following(tmp_path_factory):
     """A base of the small language that follows personas, half a minute in the making."""
-    mix = ((("personal", 24), ("answer", 4)),)
-    return str(make_base(tmp_path_factory.mktemp("small") / "base", steps=250, mix=mix))
+    return str(make_base(tmp_path_factory.mktemp("small") / "base", steps=150, mix=FOLLOWING))
 
 
 @pytest.fixture(scope="module")

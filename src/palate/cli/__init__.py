@@ -5,6 +5,7 @@ data      look at feedback, make a world, curate
 bench     run methods on people never seen, and compare reports
 people    fit, adapt, rank, explain: the parts of the main job by themselves
 generate  write an answer for a user
+serve     the service: choices in, personas and rankings out
 small     the small language and its study
 words     personas in words and the models behind them: diff, export, optimize, judge, trace, attack
 asking    options of verbs that ask a language model
@@ -17,11 +18,11 @@ from typing import Annotated
 import typer
 
 from palate import __version__
-from palate.cli import bench, data, generate, people, small, words
+from palate.cli import bench, data, generate, people, serve, small, words
 from palate.cli.shared import app
 from palate.core.errors import PalateError
 
-__all__ = ["app", "bench", "data", "generate", "main", "people", "small", "words"]
+__all__ = ["app", "bench", "data", "generate", "main", "people", "serve", "small", "words"]
 
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]  # typer carries its own copy of click
 

@@ -65,7 +65,7 @@ def start(
         "open_metrics": open_metrics or None,
         "quiet": quiet or None,
     }
-    settings, told = Settings.of(given), []
+    settings, told = Settings.of(given), list[str]()
     if demo:
         from palate.serve.demo import prepare
 
@@ -98,10 +98,10 @@ def make_key(
     except ValueError as error:
         raise ConfigError(f"--scopes {scopes!r}, --days {days}: {_first(error)}") from error
     with _open(database) as store:
-        made = store.write(
+        _, secret = store.write(
             lambda c: kept.make(c, tenant, user or None, label or "by hand", asked.scopes, asked.days)
         )
-    print(made.secret)
+    print(secret)
 
 
 @keys.command("list")
@@ -126,7 +126,9 @@ def revoke_key(
 
     with _open(database) as store:
         if not store.write(lambda c: kept.revoke(c, tenant, key)):
-            raise ConfigError(f"the tenant {tenant!r} has no key {key!r}: `palate serve keys list` shows them")
+            raise ConfigError(
+                f"the tenant {tenant!r} has no key {key!r}: `palate serve keys list` shows them"
+            )
     print("revoked")
 
 
@@ -164,7 +166,7 @@ def _open(database: str) -> Any:
     from contextlib import closing
 
     from palate.serve.settings import Settings
-    from palate.serve.store import Store
+    from palate.serve.store.store import Store
 
     return closing(Store.open(Settings.of({"database": database}).database))
 
@@ -178,5 +180,5 @@ def _need_extra() -> None:
 
 
 def _first(error: ValueError) -> str:
-    errors = getattr(error, "errors", list)()
+    errors: list[Any] = getattr(error, "errors", list)()
     return str(errors[0]["msg"]) if errors else str(error)

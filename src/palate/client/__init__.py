@@ -11,16 +11,21 @@
 ``palate.serve.wire``, which the server uses too. ``palate.client.verl`` rewards for verl.
 """
 
-from palate.client.answered import (
-    BadRequest,
-    Conflict,
-    NotAllowed,
-    NotFound,
-    ServerDown,
-    ServerSaid,
-    TooMany,
-)
-from palate.client.palate import AsyncPalate, Palate
+from palate.core import MissingExtra
+
+try:
+    from palate.client.answered import (
+        BadRequest,
+        Conflict,
+        NotAllowed,
+        NotFound,
+        ServerDown,
+        ServerSaid,
+        TooMany,
+    )
+    from palate.client.palate import AsyncPalate, Palate
+except ModuleNotFoundError as error:  # what it needs is not part of the base install
+    raise MissingExtra("palate.client", "serve", error.name or "httpx") from error
 
 __all__ = [
     "AsyncPalate",

@@ -147,7 +147,7 @@ def version(user: str, version: int) -> Fill:
     return Fill({"user": user, "version": version})
 
 
-@route("POST /v1/users/{user}/persona/revert", PersonaShown, again=False)
+@route("POST /v1/users/{user}/persona/revert", Patched, again=False)
 def revert(user: str, version: int, to: int) -> Fill:
     """Go back to the edits that stood at the version ``to``; ``version`` is the one you saw last."""
     return Fill({"user": user}, body=Reverted(version=version, to=to))

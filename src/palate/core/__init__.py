@@ -27,6 +27,7 @@ from palate.core.persona import Claim, Persona, Personas, Provenance, Verdict, V
 from palate.core.population import ROLES, SPLITS, Corpus, Pairs, Population
 from palate.core.query import Queries, Query
 from palate.core.recall import forget_texts, shared
+from palate.core.single import one_choice, one_query
 
 __all__ = [
     "ROLES",
@@ -76,6 +77,8 @@ __all__ = [
     "current_job",
     "forget_texts",
     "job",
+    "one_choice",
+    "one_query",
     "shared",
     "standing",
     "with_roles",

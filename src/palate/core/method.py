@@ -26,6 +26,7 @@ from palate.core.persona import Claim, Persona, Personas, Provenance
 from palate.core.population import Population
 from palate.core.query import Queries, Query
 from palate.core.recall import shared
+from palate.core.single import one_query
 
 __all__ = ["Method", "with_roles"]
 
@@ -135,7 +136,7 @@ class Method(ABC):
 
     def score(self, persona: Persona, conversation: str | Conversation, responses: Sequence[str]) -> Floats:
         """Return float64 [responses]: log-odds of each response for this user."""
-        return self.score_batch([Query(persona, conversation, tuple(responses))])
+        return self.score_batch(one_query(persona, conversation, responses))
 
     @property
     def label(self) -> str:

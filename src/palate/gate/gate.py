@@ -39,6 +39,7 @@ from palate.core import (
     Revises,
     Updates,
     Verdicts,
+    one_choice,
 )
 from palate.gate.held import WEIGHTS, Held, differences, evidence, hold_back, tested, verdicts_of
 
@@ -159,8 +160,7 @@ class Gate(Method):
         personal = self.method._log_odds(vectors[:, :size], queries)
         plain = self.control._log_odds(vectors[:, size:end], queries)
         weight = vectors[:, -1][queries.who[queries.option_query]]
-        plain, personal = queries.centred(plain), queries.centred(personal)
-        return np.asarray(plain + weight * (personal - plain))
+        return np.asarray(queries.centred(plain + weight * (personal - plain)))
 
     # ---- one more choice, and a person's word ---------------------------------------------------------
 
@@ -171,16 +171,15 @@ class Gate(Method):
         assert isinstance(self.method, Updates)
         if feedback.id and feedback.id in own.provenance.feedback:
             return own
-        people = self._people([History(feedback.user, (feedback,))])
+        corpus, pairs = one_choice(feedback)
         vector = np.array(own.vector)
         end = len(vector) - _OWN
         size = end - self.control_size_
         inner, control = self.inner_persona(own), self._control_persona(own)
-        held = Held(
-            people.pairs,
-            *(differences(m, Personas.of([p]), people, people.pairs)
-              for m, p in ((self.method, inner), (self.control, control))),
-        )  # fmt: skip
+        asked = Queries.of_pairs(Personas.of([inner]), corpus, pairs)
+        personal = self.method.score_batch(asked)
+        plain = self.control.score_batch(replace(asked, personas=Personas.of([control])))
+        held = Held(pairs, personal[0::2] - personal[1::2], plain[0::2] - plain[1::2])
         new = self.method.update(inner, feedback)
         if isinstance(self.control, Updates):
             control = self.control.update(control, feedback)
@@ -230,7 +229,7 @@ class Gate(Method):
         end = len(persona.vector or ()) - _OWN
         own = replace(persona.provenance, method=self.control.label, model=self.control.fingerprint)
         numbers = (persona.vector or ())[end - self.control_size_ : end]
-        return Persona(persona.user, persona.text, persona.examples, numbers or None, provenance=own)
+        return Persona(persona.user, persona.text, persona.examples, numbers, provenance=own)
 
     def inner_persona(self, persona: Persona) -> Persona:
         """Return a persona of this gate as the inner method's own: its part of the vector, its model.

@@ -83,24 +83,25 @@ def take_in(belief: Belief, offset: Floats, directions: Floats, target: Floats) 
             curvature = _curve(middle + width * step)
             mean[c] += step * pull[c]
             variance[c] -= pull[c] ** 2 * (curvature / (1.0 + width * curvature))
-        share = share * np.exp([_log_probability(m, w, t) for m, w in zip(mu, kappa, strict=True)])
+        expected = np.array([_log_probability(m, w, t) for m, w in zip(mu, kappa, strict=True)])
+        share = share * np.exp(expected - expected.max())
         share /= share.sum()
     return Belief(mean, np.maximum(variance, 0.0), share)
 
 
 def _mode(mu: float, kappa: float, target: float) -> float:
-    """Return a = t - sigmoid(mu + kappa a) by Newton's method, held inside a bracket that shrinks."""
+    """Return the root of a - t + sigmoid(mu + kappa a): Newton's method, halving where it does not halve."""
     low, high = target - 1.0, target
-    a = target - _sigmoid(mu)
-    for _ in range(60):
-        f = mu + kappa * a
-        p = _sigmoid(f)
-        rise = a - target + p
+    a, step, before = target - _sigmoid(mu), 1.0, 1.0
+    for _ in range(200):
+        p = _sigmoid(mu + kappa * a)
+        rise, slope = a - target + p, 1.0 + kappa * p * (1.0 - p)
         low, high = (low, a) if rise > 0 else (a, high)
-        step = rise / (1.0 + kappa * p * (1.0 - p))
-        new = a - step
-        new = new if low <= new <= high else 0.5 * (low + high)
-        if abs(new - a) < 1e-12:
+        new = a - rise / slope
+        if not low < new < high or abs(2.0 * rise) > abs(before * slope):
+            new = 0.5 * (low + high)
+        before, step = step, new - a
+        if abs(step) < 1e-15 or new == a:
             return new
         a = new
     return a

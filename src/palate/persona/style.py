@@ -31,13 +31,13 @@ from palate.core import (
     Claim,
     Corpus,
     Feedback,
-    History,
     Method,
     Pairs,
     Persona,
     Population,
     Queries,
     axis_shifts,
+    one_choice,
 )
 from palate.models.features import embed
 from palate.models.style import STYLE_AXES
@@ -186,15 +186,16 @@ class Style(Method):
         assert own.provenance is not None
         if feedback.id and feedback.id in own.provenance.feedback:
             return own
-        people = self._people([History(feedback.user, (feedback,))])
-        pairs, axes = people.pairs, _axes(people.corpus)
+        corpus, pairs = one_choice(feedback)
+        axes = _axes(corpus)
         slope, before = axes[pairs.winner] - axes[pairs.loser], np.array(own.vector)
         mean, variance = np.split(before, 2)
         belief = Belief(mean[None], variance[None], np.ones(1))
         belief = take_in(belief, slope @ self.shared_, slope * self.spread_, pairs.target)
         after = np.concatenate([belief.mean[0], belief.variance[0]])
         seen = own.provenance.after(feedback)
-        gap = _evidence(people, 0)[1]
+        gap = slope[pairs.target == 1.0]
+        gap = gap.mean(axis=0, keepdims=True) if len(gap) else gap
         claims = _ordered(self._moved(own.claims, before, after, gap, seen.feedback[-1]))
         text = _text(claims, len(seen.feedback))
         return replace(own, vector=tuple(after.tolist()), claims=claims, text=text, provenance=seen)

@@ -40,11 +40,11 @@ from palate.core import (
     ConfigError,
     Corpus,
     Feedback,
-    History,
     Persona,
     Population,
     Queries,
     axis_shifts,
+    one_choice,
 )
 from palate.models.encoder import resolve
 from palate.models.features import embed
@@ -205,8 +205,8 @@ class Mixed(EmbeddingMethod):
         assert own.provenance is not None
         if feedback.id and feedback.id in own.provenance.feedback:
             return own
-        people = self._people([History(feedback.user, (feedback,))])
-        pairs, (offset, g) = people.pairs, self._projected(people.corpus)
+        corpus, pairs = one_choice(feedback)
+        offset, g = self._projected(corpus)
         mean, variance, share = np.split(np.array(own.vector), [g.shape[1], 2 * g.shape[1]])
         axes, groups = self._shifts.set_axes(variance), self._groups()
         plain = Belief(mean[None], variance[None], np.ones(1))
@@ -270,7 +270,16 @@ class Mixed(EmbeddingMethod):
 
     def _projected(self, corpus: Corpus) -> tuple[Floats, Floats]:
         """Return, for all items of a corpus, what is shared [items] and the directions [items, k]."""
-        offset, g = self._remember(corpus, lambda: self._projection(*self._blocks(corpus)))
+
+        def make() -> tuple[Floats, Floats]:
+            ranges = dict(resolve(self.encoder).blocks)
+            if not {"text", "style"} <= ranges.keys():
+                return self._projection(*self._blocks(corpus))
+            features = embed(corpus, self.encoder)  # its style block is the axes, scaled: not asked for again
+            style = features[:, ranges["style"]] * np.sqrt(len(STYLE_NAMES))
+            return self._projection(features[:, ranges["text"]], style)
+
+        offset, g = self._remember(corpus, make)
         return offset, g
 
     @property

@@ -102,7 +102,7 @@ def _world(users: int, pairs: int, seed: int) -> Population:
 def _settle(store: Store) -> None:
     """Write the people, their choices and the pool, unless they are there."""
     with store.read() as c:
-        if people.counted(c, TENANT)[0]:
+        if people.count(c, TENANT):
             return
     sample = _world(len(NAMES), 28, seed=5)
     rows = list(_choices(sample))

@@ -14,10 +14,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
 
 from palate import __version__
 from palate.core import ConfigError
@@ -25,7 +26,8 @@ from palate.serve.http.app import create_app
 from palate.serve.http.logs import log_as_json
 from palate.serve.http.metrics import SHARED
 from palate.serve.settings import PREFIX, Settings
-from palate.serve.store import Store, keys, models
+from palate.serve.store import keys, models
+from palate.serve.store.store import Store
 from palate.serve.wire.rights import SCOPES
 
 __all__ = ["TENANT", "first_key", "serve", "worker_app"]
@@ -45,19 +47,20 @@ def serve(settings: Settings, told: Sequence[str] = ()) -> None:
         ConfigError: If no model was given and none was served before, or the port is taken.
         StorageError: If the database cannot be opened.
     """
+    settings = replace(settings, port=_free_port(settings))
     secret = _prepare(settings)
-    listening = _socket(settings)
-    url = _url(listening)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     lines = [f"Palate {__version__} serves {url}", *told, *(_welcome(url, secret) if secret else ())]
-    threading.Thread(target=_print_when_up, args=(listening.getsockname(), lines), daemon=True).start()
-    config = _config(settings)
-    with _shared_figures(settings.workers), listening:
+    threading.Thread(target=_print_when_up, args=((host, settings.port), lines), daemon=True).start()
+    with _shared_figures(settings.workers):
         if settings.workers == 1:
+            log_as_json()
             signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it once more when all is done
-            uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.run(create_app(settings), **_options(settings))
         else:
             os.environ[_SETTINGS] = settings.to_json()
-            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listening]).run()
+            uvicorn.run("palate.serve.run:worker_app", factory=True, **_options(settings))
 
 
 def worker_app() -> FastAPI:
@@ -71,8 +74,8 @@ def first_key(store: Store) -> str | None:
     with store.read() as c:
         if keys.tenants(c):
             return None
-    made = store.write(lambda c: keys.make(c, TENANT, None, "first key", SCOPES, None))
-    return str(made.secret)
+    _, secret = store.write(lambda c: keys.make(c, TENANT, None, "first key", SCOPES))
+    return secret
 
 
 def _prepare(settings: Settings) -> str | None:
@@ -91,43 +94,37 @@ def _prepare(settings: Settings) -> str | None:
         store.close()
 
 
-def _config(settings: Settings) -> uvicorn.Config:
-    """Return uvicorn's settings; of one process with its application, of several with how to make it."""
-    several = settings.workers > 1
-    if not several:
-        log_as_json()
-    return uvicorn.Config(
-        "palate.serve.run:worker_app" if several else create_app(settings),
-        factory=several,
-        workers=settings.workers,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_keep_alive=65,
-        timeout_graceful_shutdown=int(settings.grace_s) or None,
-    )
+def _options(settings: Settings) -> dict[str, Any]:
+    """Return uvicorn's options."""
+    return {
+        "host": settings.host,
+        "port": settings.port,
+        "workers": settings.workers,
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "ws": "none",
+        "timeout_keep_alive": 65,
+        "timeout_graceful_shutdown": int(settings.grace_s) or None,
+    }
 
 
-def _socket(settings: Settings) -> socket.socket:
+def _free_port(settings: Settings) -> int:
+    """Return the port, or a free one for 0.
+
+    Raises:
+        ConfigError: If it is taken, or may not be listened on.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((settings.host, settings.port))
-    except OSError as error:
-        listening.close()
-        raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): choose another --port"
-        ) from error
-    listening.set_inheritable(True)
-    return listening
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else {"0.0.0.0": "127.0.0.1"}.get(host, host)
-    return f"http://{shown}:{port}"
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((settings.host, settings.port))
+        except OSError as error:
+            raise ConfigError(
+                f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): choose another --port"
+            ) from error
+        return int(trial.getsockname()[1])
 
 
 def _welcome(url: str, secret: str) -> Iterator[str]:
@@ -136,23 +133,21 @@ def _welcome(url: str, secret: str) -> Iterator[str]:
     yield f"  {secret}"
     yield ""
     yield "Keep a choice:"
-    yield f"  curl {url}/v1/feedback -H 'Authorization: Bearer {secret}' -H 'Content-Type: application/json' \\"
-    yield (
-        '    -d \'{"user": "ann", "conversation": "Hi", "responses": ["Hello, how are you?", "Yo."], '
-        '"chosen": 1}\''
-    )
-    yield f"See what is believed of ann:   curl {url}/v1/users/ann/persona -H 'Authorization: Bearer {secret}'"
-    yield f"Keys of less power:            palate serve keys make --label app --scopes 'feedback read use'"
+    yield f"  curl {url}/v1/feedback -H 'Authorization: Bearer {secret}' \\"
+    yield "    -H 'Content-Type: application/json' \\"
+    yield """    -d '{"user": "ann", "conversation": "Hi", "responses": ["Hello!", "Yo."], "chosen": 1}'"""
+    yield "See what is believed of ann:"
+    yield f"  curl {url}/v1/users/ann/persona -H 'Authorization: Bearer {secret}'"
+    yield "Make keys that may do less:  palate serve keys make --label app --scopes 'feedback read use'"
     yield f"The API: {url}/docs   The operator's page: {url}/operator#token={secret}"
 
 
 def _print_when_up(address: tuple[str, int], lines: Sequence[str], longest: float = 300.0) -> None:
     """Print once a process listens: until then connections are refused."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address[0], address[0])
     end = time.monotonic() + longest
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
-            socket.create_connection((host, address[1]), 1).close()
+            socket.create_connection(address, 1).close()
             print("\n".join(lines), flush=True)
             return
         time.sleep(0.05)

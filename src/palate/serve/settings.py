@@ -110,7 +110,9 @@ class Settings:
                 "or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
             )
         if self.upstream and not self.upstream.startswith(("http://", "https://")):
-            raise ConfigError(f"upstream is {self.upstream!r}: expected a URL such as http://127.0.0.1:8001/v1")
+            raise ConfigError(
+                f"upstream is {self.upstream!r}: expected a URL such as http://127.0.0.1:8001/v1"
+            )
 
     @classmethod
     def of(cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Self:
@@ -148,7 +150,9 @@ class Settings:
         except (OSError, ValueError):  # a name that no file can have
             found = False
         if not found:
-            raise ConfigError("the folder holds no model below the server's model root: `palate fit` writes one")
+            raise ConfigError(
+                "the folder holds no model below the server's model root: `palate fit` writes one"
+            )
         return str(path)
 
     def to_json(self) -> str:

@@ -3,10 +3,11 @@
 A word-level tokenizer with a chat template, and a model of the Llama architecture (or, to test transfer, of
 another) that learns the documents of :mod:`palate.small.corpus` by the usual loss,
 
-    L = - sum over the tokens of replies of log p(token | what stands before) / number of such tokens
+    L = sum over batches b of share_b mean over the tokens of replies of - log p(token | what stands before)
 
-by AdamW with a cosine rate. A folder made here is an ordinary Hugging Face folder. The same seed on the same
-machine gives the same weights: training is on one thread.
+by Muon (matrices) and AdamW (the rest) with a cosine rate. Few choices are read at first, then more. A
+folder made here is an ordinary Hugging Face folder. The same seed on the same machine gives the same
+weights: training is on one thread.
 
 These models know some 80 words. Nothing that they write is the output of a real language model.
 """
@@ -16,17 +17,28 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from palate.core import ConfigError
-from palate.small.corpus import Document, documents
+from palate.small.corpus import documents, readings
 from palate.small.language import Language
+from palate.small.packing import Batch, packed
 
-__all__ = ["CHAT_TEMPLATE", "FOLLOWING", "MIX", "STEPS", "make_base", "make_tokenizer", "random_base"]
+__all__ = [
+    "CHAT_TEMPLATE",
+    "FOLLOWING",
+    "MIX",
+    "MIX_OF_TWO",
+    "STEPS",
+    "Mix",
+    "make_base",
+    "make_tokenizer",
+    "random_base",
+]
 
 CHAT_TEMPLATE = (
     "<s>{% for message in messages %}"
@@ -37,24 +49,36 @@ CHAT_TEMPLATE = (
 )
 """``<s> <user> CONTENT <answer> ANSWER </s>``, with as many turns as there are."""
 
-FOLLOWING: "Mix" = ((("answer", 6), ("personal", 32)),)
-"""The same for a model that follows personas and reads no choices: enough to be told what others wrote."""
-Mix = tuple[tuple[tuple[str, int], ...], ...]
-MIX: Mix = (
-    (("answer", 6), ("abduce", 12)),
-    (("personal", 24),),
-    (("survey", 28), ("describe", 10)),
-)
-"""Documents of one step, by kind; those of like length are in one batch."""
+
+class Mix(NamedTuple):
+    """What a step is taken on.
+
+    Attributes:
+        short: Documents by kind; those of like length are in one batch, whose mean loss has the given share.
+        readers: People with ten choices each, after every one of whom is asked (share 1); people with fewer
+            are more. 0: a model that reads no choices.
+    """
+
+    short: tuple[tuple[tuple[tuple[str, int], ...], float], ...]
+    readers: int = 0
+
+
+MIX = Mix((((("answer", 6), ("abduce", 12)), 0.25), ((("personal", 24),), 0.35)), 10)
+"""Of a model with one dialect."""
+MIX_OF_TWO = Mix((((("answer", 6), ("abduce", 24)), 0.25), ((("personal", 24),), 0.35)), 10)
+"""Of a model with two dialects."""
+FOLLOWING = Mix((((("answer", 6), ("personal", 32)), 1.0),))
+"""Of a model that follows personas and reads no choices: enough to be told what others wrote."""
 
 _SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", "<user>", "<answer>", "<system>")
 STEPS = 900
-"""Steps of training, of about 4,000 tokens each."""
-_RATE, _WARM, _DECAY = 3e-3, 100, 0.01
+"""Steps of training."""
+_RATE, _MUON, _WARM, _DECAY = 3e-3, 0.02, 100, 0.01
 _SPREAD = (
     0.12  # of the first weights: at the usual 0.02 attention stays flat for a thousand steps at this width
 )
-_EASY = 300  # steps over which more choices come to be read at once
+_GROWS = ((0.0, 2), (0.2, 4), (0.35, 10))  # choices that are read at once, from which share of the steps
+_PAD = 2
 _POSITIONS = 1024
 _THREADS = 1
 
@@ -102,7 +126,7 @@ def make_base(
         folder: Where to; a folder that is there already is kept, and nothing is done.
         seed: Of weights and documents.
         size: ``small``, of the Llama architecture, or ``other``, of another one.
-        steps: Steps of training, of about 2,400 tokens each.
+        steps: Steps of training.
         dialects: Dialects of the documents, 1 or 2.
         tell: Called every 10 steps with ``step``, ``loss`` (nats a reply token), ``tokens`` so far and
             ``seconds``.
@@ -162,30 +186,12 @@ def _model(size: Size, seed: int) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if size == "small":
-            shared |= {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2}
+            shared |= {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 3}
             return LlamaForCausalLM(LlamaConfig(**shared, num_key_value_heads=4))
         if size == "other":
             shared |= {"hidden_size": 56, "intermediate_size": 144, "num_hidden_layers": 3}
             return Olmo2ForCausalLM(Olmo2Config(**shared, num_key_value_heads=2))
     raise ConfigError(f"size is {size!r}, and may be 'small' or 'other'")
-
-
-def _batch(texts: Sequence[Document], ids: dict[str, int]) -> tuple[Any, Any, Any]:
-    """Return int64 [documents, longest]: tokens and labels, padded right; and the mask of what is there."""
-    import torch
-
-    rows = []
-    for content, reply in texts:
-        asked = [0, ids["<user>"], *(ids[word] for word in content.split()), ids["<answer>"]]
-        rows.append((asked, [*(ids[word] for word in reply.split()), 1]))
-    width = max(len(asked) + len(said) for asked, said in rows)
-    tokens, labels = torch.full((2, len(rows), width), 2)
-    labels.fill_(-100)
-    for number, (asked, said) in enumerate(rows):
-        end = len(asked) + len(said)
-        tokens[number, :end] = torch.tensor(asked + said)
-        labels[number, len(asked) : end] = torch.tensor(said)
-    return tokens, labels, (tokens != 2).long()
 
 
 def _train(
@@ -196,43 +202,62 @@ def _train(
     tell: Callable[[dict[str, float]], None] | None,
     mix: Mix,
 ) -> None:
-    """Train in place; one step sums the losses of the batches of ``MIX``, a token as much as another."""
+    """Train in place; one step adds up the losses of the batches of the mix, each with its share."""
     import torch
 
     ids = {word: number for number, word in enumerate((*_SPECIAL, *language.words))}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=_DECAY, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, steps))
+    optimizers = _optimizers(model)
+    schedules = [
+        torch.optim.lr_scheduler.LambdaLR(each, lambda step: _pace(step, steps)) for each in optimizers
+    ]
     started, seen = time.monotonic(), 0
     model.train()
     for step in range(1, steps + 1):
-        batches = [
-            _batch(
-                [
-                    doc
-                    for kind, n in part
-                    for doc in documents(kind, n, rng, language, min(1.0, step / _EASY))
-                ],
-                ids,
-            )
-            for part in mix
-        ]
-        replies = sum(int((labels != -100).sum()) for _, labels, _ in batches)
-        total = 0.0
-        for tokens, labels, mask in batches:
-            logits = model(tokens, attention_mask=mask).logits[:, :-1]
-            wanted = labels[:, 1:]
+        total = whole = 0.0
+        for batch, share in _batches(mix, step / steps, rng, language, ids):
+            logits = model(batch.tokens, attention_mask=batch.seen, position_ids=batch.places).logits[:, :-1]
+            wanted = batch.labels[:, 1:]
             told = wanted != -100
-            loss = torch.nn.functional.cross_entropy(logits[told], wanted[told], reduction="sum") / replies
+            loss = share * torch.nn.functional.cross_entropy(logits[told], wanted[told])
             loss.backward()
             total += float(loss.detach())
-            seen += int(mask.sum())
+            whole += share
+            seen += int((batch.tokens != _PAD).sum())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        schedule.step()
+        for each, schedule in zip(optimizers, schedules, strict=True):
+            each.step()
+            each.zero_grad(set_to_none=True)
+            schedule.step()
         if tell is not None and step % 10 == 0:
-            tell({"step": step, "loss": total, "tokens": seen, "seconds": time.monotonic() - started})
+            tell({"step": step, "loss": total / whole, "tokens": seen, "seconds": time.monotonic() - started})
     model.eval()
+
+
+def _optimizers(model: Any) -> list[Any]:
+    """Return Muon for the matrices, and AdamW for embeddings and norms."""
+    import torch
+
+    inner = [(name, p) for name, p in model.named_parameters() if p.ndim == 2]
+    matrices = [p for name, p in inner if "embed" not in name]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        torch.optim.Muon(matrices, lr=_MUON, weight_decay=_DECAY, momentum=0.95),
+        torch.optim.AdamW(others, lr=_RATE, weight_decay=_DECAY, betas=(0.9, 0.98)),
+    ]
+
+
+def _batches(
+    mix: Mix, done: float, rng: np.random.Generator, language: Language, ids: dict[str, int]
+) -> Iterator[tuple[Batch, float]]:
+    """Yield the batches of a step and their shares."""
+    for kinds, share in mix.short:
+        alone = [[doc] for kind, n in kinds for doc in documents(kind, n, rng, language)]
+        yield packed(alone, ids), share
+    if mix.readers:
+        most = next(count for start, count in reversed(_GROWS) if done > start)
+        people = max(mix.readers, 7 * mix.readers // most)
+        yield packed(readings(people, rng, language, most), ids), 1.0
 
 
 def _pace(step: int, steps: int) -> float:

@@ -30,7 +30,7 @@ minutes. Surveys and the pace were added after bases without them could not read
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,12 +53,10 @@ __all__ = ["KINDS", "Document", "documents", "readings"]
 Floats = NDArray[np.float64]
 
 _LOOKS = 0.45  # share of an annotator's statements that are of taste
-CAREFUL = 0.3  # share of annotators who are careful
-OWN = 0.85
+_CAREFUL = 0.3  # share of annotators who are careful
 _SLIPS = 0.15  # share of those that name the rejected value
 _STATEMENTS = (8, 20)  # that an annotator writes, uniformly
-_PAIRS = 10  # most that an annotator is shown
-_FULL = 0.4  # share of annotators who are shown that many; others fewer
+_PAIRS = 10  # choices, the most that are shown
 _CLEAR = 4  # net lead, in values, from which a survey says ``loves``
 _PLAIN = 0.3  # share of personal documents without idle statements
 _FORMS = (SMALL_FIRST, SMALL_SECOND)
@@ -84,17 +82,16 @@ def _idle(language: Language, rng: np.random.Generator, topics: list[str] | None
     return f"{language.idle[1]} {known[int(rng.integers(len(known)))]}"
 
 
-def _answer(language: Language, form: int, _: float, rng: np.random.Generator) -> Document:
+def _answer(language: Language, form: int, rng: np.random.Generator) -> Document:
     prompt, taste = language.prompt(rng), draw_tastes(1, rng)[0]
     content = _FORMS[form]["answer"].format(prompt=prompt)
     return Document(content, language.answer(prompt, _own_values(taste, rng), rng))
 
 
-def _personal(language: Language, form: int, _: float, rng: np.random.Generator) -> Document:
+def _personal(language: Language, form: int, rng: np.random.Generator) -> Document:
     prompt, taste = language.prompt(rng), draw_tastes(1, rng)[0]
     told = int(rng.integers(1, len(AXES) + 1))
-    dialect = language.group(prompt.split()[0]) if rng.random() < OWN else None
-    said = language.persona(taste, rng, dialect).split()
+    said = language.persona(taste, rng, language.group(prompt.split()[0])).split()
     parts = [" ".join(said[2 * n : 2 * n + 2]) for n in range(told)]
     if rng.random() >= _PLAIN:
         parts += [_idle(language, rng) for _ in range(int(rng.integers(1, 13)))]
@@ -126,16 +123,10 @@ def _look(language: Language, seen: _Seen, rng: np.random.Generator) -> str:
     return f"{language.verbs[int(rng.random() < 0.5)]} {quoted}"
 
 
-def _choices(language: Language, pace: float, rng: np.random.Generator) -> tuple[Floats, list[_Seen]]:
-    """Draw a person and one to ten choices of theirs: mostly one or two at pace 0, mostly more at pace 1."""
-    drawn = rng.random()
-    count = int(rng.integers(3, _PAIRS + 1))
-    if rng.random() < _FULL:
-        count = _PAIRS
-    if drawn < 0.75 - 0.55 * pace:
-        count = 1 if drawn < 0.5 - 0.4 * pace else 2
+def _choices(language: Language, rng: np.random.Generator, count: int) -> list[_Seen]:
+    """Draw a person and some choices of theirs."""
     taste = draw_tastes(1, rng)[0]
-    return taste, [_choice(language, taste, rng) for _ in range(count)]
+    return [_choice(language, taste, rng) for _ in range(count)]
 
 
 def _sides(language: Language, choices: Sequence[_Seen], rng: np.random.Generator) -> str:
@@ -168,7 +159,7 @@ def _survey(language: Language, form: int, choices: Sequence[_Seen], rng: np.ran
 
 def _describe(language: Language, form: int, choices: Sequence[_Seen], rng: np.random.Generator) -> Document:
     shown = signals([seen.texts for seen in choices], _FORMS[form])
-    write = _sides if rng.random() < CAREFUL else _careless
+    write = _sides if rng.random() < _CAREFUL else _careless
     return Document(_FORMS[form]["infer"].format(signals=shown), write(language, choices, rng))
 
 
@@ -184,8 +175,7 @@ def readings(
     """
     out = []
     for _ in range(n):
-        form, taste = int(rng.integers(2)), draw_tastes(1, rng)[0]
-        choices = [_choice(language, taste, rng) for _ in range(most)]
+        form, choices = int(rng.integers(2)), _choices(language, rng, most)
         count = np.arange(1, most + 1)
         asked = [(_survey, int(c)) for c in count]
         said = [(_describe, int(c)) for c in (*rng.integers(1, most + 1, 2), most)]
@@ -195,7 +185,7 @@ def readings(
     return out
 
 
-def _abduce(language: Language, form: int, _: float, rng: np.random.Generator) -> Document:
+def _abduce(language: Language, form: int, rng: np.random.Generator) -> Document:
     """State what a choice shows; whether a person of that taste made it or its opposite is all one."""
     seen = _choice(language, draw_tastes(1, rng)[0], rng)
     if rng.random() < 0.5:
@@ -205,27 +195,28 @@ def _abduce(language: Language, form: int, _: float, rng: np.random.Generator) -
     return Document(SMALL_ABDUCE[form].format(pair=shown), _look(language, seen, rng))
 
 
-def _after(write: Any) -> Any:
-    def written(language: Language, form: int, pace: float, rng: np.random.Generator) -> Document:
-        return write(language, form, _choices(language, pace, rng)[1], rng)
+def _read(write: Callable[..., Document]) -> "_Writer":
+    """Return what writes of a person with one to ten choices."""
+
+    def written(language: Language, form: int, rng: np.random.Generator) -> Document:
+        return write(language, form, _choices(language, rng, int(rng.integers(1, _PAIRS + 1))), rng)
 
     return written
 
 
-_WRITERS: dict[str, Callable[[Language, int, float, np.random.Generator], Document]] = {
+_Writer = Callable[[Language, int, np.random.Generator], Document]
+_WRITERS: dict[str, _Writer] = {
     "answer": _answer,
     "personal": _personal,
-    "describe": _after(_describe),
+    "describe": _read(_describe),
     "abduce": _abduce,
-    "survey": _after(_survey),
+    "survey": _read(_survey),
 }
 KINDS: tuple[str, ...] = tuple(_WRITERS)
 """The kinds of documents."""
 
 
-def documents(
-    kind: str, n: int, rng: np.random.Generator, language: Language, pace: float = 1.0
-) -> list[Document]:
+def documents(kind: str, n: int, rng: np.random.Generator, language: Language) -> list[Document]:
     """Write documents of one kind, each phrasing as often as the other.
 
     Args:
@@ -233,10 +224,9 @@ def documents(
         n: How many.
         rng: Where chance comes from.
         language: The words.
-        pace: How far training is, 0 to 1: with it come more choices to read at once.
 
     >>> len(documents("abduce", 3, np.random.default_rng(0), Language())[0].reply.split())
     2
     """
     write = _WRITERS[kind]
-    return [write(language, int(rng.integers(2)), pace, rng) for _ in range(n)]
+    return [write(language, int(rng.integers(2)), rng) for _ in range(n)]

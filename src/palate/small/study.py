@@ -127,12 +127,12 @@ def _each(work: Callable[..., Any], given: Sequence[tuple[Any, ...]], workers: i
 
 
 def _make_base(plan: Plan, size: str, dialects: int) -> None:
-    from palate.small.base import FOLLOWING, MIX, STEPS, make_base
+    from palate.small.base import FOLLOWING, MIX, MIX_OF_TWO, STEPS, make_base
 
     folder = base_folder(plan, size, dialects)
     folder.parent.mkdir(parents=True, exist_ok=True)
     steps = plan.base_steps or (STEPS if size == "small" else STEPS // 2)
-    mix = MIX if size == "small" else FOLLOWING
+    mix = FOLLOWING if size == "other" else MIX if dialects == 1 else MIX_OF_TWO
     make_base(folder, size=size, steps=steps, dialects=dialects, mix=mix)  # type: ignore[arg-type]
 
 

@@ -154,7 +154,7 @@ def _tailored(found: Table) -> list[Claim]:
 
     def delta(m: Floats) -> Floats:
         """Return Delta-PQ from means [..., 4]: won and lost, of persona and of quality."""
-        shares = [m[..., i] / np.maximum(m[..., i] + m[..., i + 1], 1e-12) for i in (0, 2)]
+        shares = [(m[..., i] + 1e-12) / (m[..., i] + m[..., i + 1] + 2e-12) for i in (0, 2)]  # 1/2 of none
         return np.asarray(shares[0] + shares[1] - 1.0)
 
     return [

@@ -10,6 +10,7 @@ the G copies of a user's signals, this one does it once a user.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,7 @@ class SummaryTrainer(Guarded, GRPOTrainer):
 
         with (
             unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model,
+            self._mixed(model),
             torch.no_grad(),
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
@@ -182,18 +184,39 @@ class SummaryTrainer(Guarded, GRPOTrainer):
         del batch_size, compute_aux_loss
         asked, words = input_ids[:, :-logits_to_keep], input_ids[:, -logits_to_keep:]
         seen, there = attention_mask[:, :-logits_to_keep], attention_mask[:, -logits_to_keep:]
-        distinct, owner = torch.unique(torch.cat([asked, seen], 1), dim=0, return_inverse=True)
-        width = asked.shape[1]
-        with self.accelerator.autocast():
+        first, owner = _distinct(torch.cat([asked, seen], 1))
+        with self._mixed(model):
             found = after_prompts(
                 model,
-                (distinct[:, :width], distinct[:, width:]),
+                (asked[first], seen[first]),
                 owner,
                 (words, there),
                 temperature=self.temperature,
                 entropy=compute_entropy,
             )
         return found.logps, found.entropy, None
+
+    @contextmanager
+    def _mixed(self, model: Any) -> Iterator[None]:
+        """Compute as ``bf16`` says: weights are cast once inside, and inputs of adapters not up and down."""
+        from peft.helpers import disable_input_dtype_casting
+
+        mixed = self.accelerator.mixed_precision != "no"
+        with disable_input_dtype_casting(model, active=mixed), self.accelerator.autocast():
+            yield
+
+
+def _distinct(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the place of the first of each kind of row, and the kind of each row; GPUs sort rows slowly."""
+    kinds: dict[bytes, int] = {}
+    first, owner = [], []
+    for place, row in enumerate(rows.cpu().numpy()):
+        key = row.tobytes()
+        if key not in kinds:
+            kinds[key] = len(kinds)
+            first.append(place)
+        owner.append(kinds[key])
+    return torch.tensor(first, device=rows.device), torch.tensor(owner, device=rows.device)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ server    what a process has open, as routes see it
 caller    keys and tokens: who calls, what they may do, whose data they reach
 edge      around every request: its id, its log line, its figures, headers, the last resort for errors
 limits    sizes, rates and times, and who calls, before a route sees a request
+hot       the routes that are called most, with less in between
 faults    errors as answers
 answers   bodies as answers
 metrics   figures for Prometheus

@@ -1,15 +1,15 @@
 """The application: its routes and layers, what it opens when it starts and closes when it ends.
 
-    Edge        request id, log, figures, headers, the last resort
-    CORS        only where origins are named
-    Guard       sizes, who calls, rates, times
-    routes      checked by pydantic, answered by the keeper and the store
+Edge        request id, log, figures, headers, the last resort
+CORS        only where origins are named
+Guard       sizes, who calls, rates, times
+routes      checked by pydantic, answered by the keeper and the store
 """
 
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
@@ -28,15 +28,17 @@ from palate.serve.http.routes import chat, feedback, health, operate, pages, per
 from palate.serve.http.server import Server
 from palate.serve.keeper import Keeper, Shelf
 from palate.serve.settings import Settings
-from palate.serve.store import Store
+from palate.serve.store.store import Store
 from palate.serve.upstream import Upstream
 
 __all__ = ["create_app"]
 
 ROUTERS: tuple[APIRouter, ...] = (
+    use.router,  # what is called most comes first: routes are tried in their order
     feedback.router,
+    feedback.kept,
     personas.router,
-    use.router,
+    use.asking,
     chat.router,
     rewards.router,
     rights.router,
@@ -62,7 +64,6 @@ def create_app(settings: Settings, store: Store | None = None, keeper: Keeper | 
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan(settings, metrics, store, keeper),
-        generate_unique_id_function=lambda route: route.name,
     )
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
@@ -100,6 +101,7 @@ def _lifespan(
             metrics=metrics,
             audit=Audit(kept),
             upstream=upstream,
+            pool=ThreadPoolExecutor(settings.threads, "palate"),
             started=time.time(),
         )
         log("start", database=kept.backend, version=__version__)
@@ -107,6 +109,7 @@ def _lifespan(
             yield
         finally:
             await upstream.close()
+            app.state.server.pool.shutdown()
             if keeper is None:
                 await anyio.to_thread.run_sync(kept_by.stop)
             if store is None:

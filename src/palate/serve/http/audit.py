@@ -8,7 +8,8 @@ import time
 from collections import OrderedDict
 
 from palate.serve.http.caller import Caller
-from palate.serve.store import Store, audit
+from palate.serve.store import audit
+from palate.serve.store.store import Store
 
 __all__ = ["Audit"]
 

@@ -19,11 +19,24 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 
 from palate.serve.http.faults import Refusal
-from palate.serve.store import Store, keys
+from palate.serve.store import clock, keys
 from palate.serve.store.keys import Caller
+from palate.serve.store.store import Store
 from palate.serve.wire.texts import Name
 
-__all__ = ["CALLER", "Anyone", "Caller", "Keyring", "Need", "Own", "Reader", "UserPath", "Visit", "need", "own"]
+__all__ = [
+    "CALLER",
+    "Anyone",
+    "Caller",
+    "Keyring",
+    "Need",
+    "Own",
+    "Reader",
+    "UserPath",
+    "Visit",
+    "need",
+    "own",
+]
 __all__ += ["own_user", "secret_of"]
 
 CALLER = "palate.caller"
@@ -60,7 +73,7 @@ class Keyring:
                 self._known[digest] = now, caller
                 if len(self._known) > _MOST:
                     self._known.popitem(last=False)
-        return caller if caller.expires is None or time.time() < caller.expires else None
+        return caller if caller.expires is None or clock.now() < caller.expires else None
 
     def _find(self, secret: str) -> Caller | None:
         with self._store.read() as c:
@@ -112,7 +125,7 @@ class Need:
             raise Refusal(
                 403,
                 "forbidden",
-                f"this key lacks the scope {self.scope!r}: it has {', '.join(sorted(caller.scopes)) or 'none'}",
+                f"this key lacks the scope {self.scope!r}: it has {', '.join(sorted(caller.scopes))}",
             )
         return caller
 

@@ -1,17 +1,17 @@
 """Errors as answers: what was seen, what was expected, how to mend it; never a user's text.
 
-    400 bad_request      the body is no JSON, a header is wrong
-    401 no_key           no key, a wrong one, one that ran out
-    403 forbidden        the key may not do this, or not for this user
-    404 not_found        no such route, user, choice, version, receipt
-    405 wrong_method     the route knows other methods
-    409 conflict         somebody else changed it since
-    413 too_large        the body, 414 the address, 431 the headers
-    415 not_json         the body is of another kind
-    422 bad_request      the body has a field that cannot be
-    429 too_many         more requests than the key may send; Retry-After says when
-    503 unavailable      the database does not answer; Retry-After says when
-    504 timeout          it took too long
+400 bad_request      the body is no JSON, a header is wrong
+401 no_key           no key, a wrong one, one that ran out
+403 forbidden        the key may not do this, or not for this user
+404 not_found        no such route, user, choice, version, receipt
+405 wrong_method     the route knows other methods
+409 conflict         somebody else changed it since
+413 too_large        the body, 414 the address, 431 the headers
+415 not_json         the body is of another kind
+422 bad_request      the body has a field that cannot be
+429 too_many         more requests than the key may send; Retry-After says when
+503 unavailable      the database does not answer; Retry-After says when
+504 timeout          it took too long
 """
 
 import traceback
@@ -39,11 +39,12 @@ from palate.core import (
 )
 from palate.serve.http.logs import log
 from palate.serve.http.routes.pages import missing
-from palate.serve.store import ConflictError
+from palate.serve.store.faults import ConflictError
 
 __all__ = ["Refusal", "fault", "install_faults", "trouble_of", "unknown_user"]
 
 RETRY_S = "1"
+_PLACES = {"body", "path", "query", "header", "Choice", "Choices"}  # where, or as which kind, not a field
 _CODES = {400: "bad_request", 404: "not_found", 405: "wrong_method", 413: "too_large", 415: "not_json"}
 
 
@@ -101,7 +102,7 @@ def install_faults(app: FastAPI) -> None:
 def trouble_of(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Return field and message of the first error that pydantic found, without what was sent."""
     first = errors[0]
-    path = [str(part) for part in first["loc"] if part not in ("body", "path", "query", "header")]
+    path = [str(part) for part in first["loc"] if part not in _PLACES]
     message = str(first["msg"]).removeprefix("Value error, ")
     return ".".join(path), message if len(errors) == 1 else f"{message} (and {len(errors) - 1} more)"
 
@@ -193,4 +194,3 @@ def _short(text: str) -> str:
 def _text(value: str) -> str:
     """Return text that can be sent, whatever was in the request that it quotes."""
     return value.encode("utf-8", "replace").decode()[:2000]
-

@@ -15,7 +15,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.core import StorageError
-from palate.serve.http.caller import CALLER, Caller, Keyring, secret_of
+from palate.serve.http.caller import CALLER, Keyring, secret_of
 from palate.serve.http.faults import RETRY_S, Refusal, fault
 from palate.serve.settings import Settings
 

@@ -41,13 +41,19 @@ class Metrics:
             "palate_requests", "Answers.", ("route", "method", "status"), registry=self._registry
         )
         self._seconds = Histogram(
-            "palate_request_seconds", "Seconds to answer.", ("route",), buckets=_TIMES, registry=self._registry
+            "palate_request_seconds",
+            "Seconds to answer.",
+            ("route",),
+            buckets=_TIMES,
+            registry=self._registry,
         )
-        self._choices = Counter(
-            "palate_choices", "Choices that came in.", ("kind",), registry=self._registry
-        )
+        self._choices = Counter("palate_choices", "Choices that came in.", ("kind",), registry=self._registry)
         self._upstream = Histogram(
-            "palate_upstream_seconds", "Seconds of waiting.", ("what",), buckets=_TIMES, registry=self._registry
+            "palate_upstream_seconds",
+            "Seconds of waiting.",
+            ("what",),
+            buckets=_TIMES,
+            registry=self._registry,
         )
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:

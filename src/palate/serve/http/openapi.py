@@ -44,6 +44,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "judge": {"user": "ann", "conversation": _ASKED, "first": _SHORT, "second": _LONG},
     "jury": {"users": ["ann", "bob"], "conversation": _ASKED, "responses": [_SHORT, _LONG]},
     "next_pair": {"count": 1},
+    "best_of": {"user": "ann", "conversation": _ASKED, "model": "gpt-4o-mini", "n": 4},
+    "reward_openrlhf": {
+        "query": [f"<user>{_ASKED}<assistant>{_SHORT}"],
+        "prompts": [f"<user>{_ASKED}<assistant>"],
+        "labels": ['{"user": "ann"}'],
+    },
+    "reward_verl": {"solution_strs": [_SHORT], "extra_infos": [{"user": "ann", "question": _ASKED}]},
     "make_key": {"label": "the app", "scopes": ["feedback", "read", "use"]},
     "make_token": {"user": "ann", "days": 30},
     "swap_model": {"folder": "mixed-2"},
@@ -69,21 +76,22 @@ def describe(app: FastAPI) -> dict[str, Any]:
         _open_rows(schema)
         for route in app.routes:
             if isinstance(route, APIRoute) and route.include_in_schema:
-                for method in route.methods:
+                for method in route.methods or ():
                     _complete(schema["paths"][route.path_format][method.lower()], route)
         app.openapi_schema = schema
     return app.openapi_schema
 
 
 def _complete(operation: dict[str, Any], route: APIRoute) -> None:
-    """Add what the key must be allowed to do, and an example."""
+    """Add a name, what the key must be allowed to do, and an example."""
+    operation["operationId"] = name = route.operation_id or route.name
     if route.path_format.startswith("/v1/") or route.path_format == "/metrics":
         scope = _scope(route)
         operation["security"] = [{"key": []}]
         if scope:
             told = operation.get("description", "")
             operation["description"] = f"{told}\n\nThe key needs the scope `{scope}`.".strip()
-    example = EXAMPLES.get(route.name)
+    example = EXAMPLES.get(name)
     if example is not None:
         operation["requestBody"]["content"]["application/json"]["example"] = example
 

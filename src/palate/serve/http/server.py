@@ -1,5 +1,6 @@
 """What a process has open, as routes see it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from palate.serve.http.caller import Keyring
 from palate.serve.http.metrics import Metrics
 from palate.serve.keeper import Keeper
 from palate.serve.settings import Settings
-from palate.serve.store import Store
+from palate.serve.store.store import Store
 
 __all__ = ["Here", "Server"]
 
@@ -28,6 +29,7 @@ class Server:
         metrics: Its figures.
         audit: Writes down who read what.
         upstream: The endpoint behind the chat proxy, or None.
+        pool: Threads of the routes that are called most.
         started: When it started.
     """
 
@@ -38,6 +40,7 @@ class Server:
     metrics: Metrics
     audit: Audit
     upstream: Any = None
+    pool: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor)
     started: float = field(default=0.0)
 
 

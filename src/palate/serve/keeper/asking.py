@@ -24,11 +24,10 @@ from scipy.special import entr, expit
 from palate.core import Conversation, Feedback, Persona, Personas, Uncertain, Updates
 from palate.gate import Gate
 from palate.serve.keeper.held import Held
-from palate.serve.keeper.model import Served
 from palate.serve.keeper.texts import Offered
 from palate.serve.wire.use import Pair
 
-__all__ = ["Pool", "gains", "seen_code", "settled", "teaching"]
+__all__ = ["Pool", "gains", "seen_code", "settled", "spread_of", "teaching", "yardstick"]
 
 Floats = NDArray[np.floating[Any]]
 MOST = 200
@@ -47,12 +46,14 @@ class Pool(NamedTuple):
         rows: Conversation and responses of each.
         codes: What each is recognised by; see :func:`seen_code`.
         texts: The same as columns.
+        yard: The rows by which it is measured how settled personas are.
     """
 
     ids: Sequence[str | None]
     rows: Sequence[tuple[Conversation, tuple[str, ...]]]
     codes: NDArray[np.int64]
     texts: Offered
+    yard: Offered
 
 
 def seen_code(talk: Conversation, responses: Sequence[str]) -> int:
@@ -156,19 +157,42 @@ def _pair(pool: Pool, row: int, gain: float) -> Pair:
     )
 
 
-def settled(served: Served, held: Held, texts: Offered | None) -> float:
-    """Return 0 to 1: how near a persona is to more choices changing nothing; see the module's text."""
-    n = held.choices
-    if not n:
+def yardstick(texts: Offered) -> Offered:
+    """Return the rows by which it is measured how settled personas are."""
+    return texts.take(np.arange(min(_YARD, len(texts.offsets) - 1)))
+
+
+def spread_of(held: Held, rows: Offered, persona: Persona | None = None) -> float | None:
+    """Return how unsure a model is of a persona over some rows, the sum of variances.
+
+    Args:
+        held: A persona of the model.
+        rows: What it is asked about.
+        persona: Another to be asked about in its place.
+
+    Returns:
+        None where the method does not say how sure it is.
+    """
+    knows = unsure(held.served.method, held.made) if held.made.provenance is not None else None
+    if knows is None or len(rows.offsets) < 2:
+        return None
+    asked = rows.asked_of(Personas.of([knows[1] if persona is None else persona]))
+    return float(np.asarray(knows[0].variance_batch(asked)).sum())
+
+
+def settled(choices: int, spread: float | None, average: float | None) -> float:
+    """Return 0 to 1: how near a persona is to more choices changing nothing; see the module's text.
+
+    Args:
+        choices: How many it reflects.
+        spread: How unsure the method is of it, or None.
+        average: The same of the average user.
+
+    >>> settled(0, None, None), settled(20, None, None), settled(20, 1.0, 4.0)
+    (0.0, 0.5, 0.75)
+    """
+    if not choices:
         return 0.0
-    knows = unsure(served.method, held.made) if held.made.provenance is not None else None
-    if knows is None or texts is None or len(texts.offsets) < 2:
-        return n / (n + _HALF_WAY)
-    method, persona = knows
-    rows = texts.take(np.arange(min(_YARD, len(texts.offsets) - 1)))
-    pair = Personas.of([persona, Persona()])
-    count = len(rows.offsets) - 1
-    asked = rows.times(2).asked_of(pair, np.repeat([0, 1], count))
-    variance = np.asarray(method.variance_batch(asked))
-    before = float(variance[count:].sum())
-    return float(np.clip(1.0 - variance[:count].sum() / before, 0.0, 1.0)) if before > 0 else 1.0
+    if spread is None or not average:
+        return choices / (choices + _HALF_WAY)
+    return float(np.clip(1.0 - spread / average, 0.0, 1.0))

@@ -109,12 +109,10 @@ class Changes:
             held = self._current.one(tenant, user)
         if held.state is None and held.served.cheap:
             nothing = made(held.served.method, [History(user)])[0]
-            held = Held(user, held.served, nothing, nothing, nothing)
+            held = replace(held, persona=nothing, made=nothing, corrected=nothing, memo={})
         return held
 
-    def _write(
-        self, tenant: str, user: str, version: int, after: Held, wanted: _Change, actor: str
-    ) -> bool:
+    def _write(self, tenant: str, user: str, version: int, after: Held, wanted: _Change, actor: str) -> bool:
         state = after.state
         assert state is not None
         row = _row(after, state)
@@ -147,7 +145,9 @@ def _agree(state: UserState | None, version: int) -> None:
             "read it again, then send your corrections with that version"
         )
     if version > now:
-        raise ConflictError(f"there is no version {version} of this persona: it is at version {now}; read it again")
+        raise ConflictError(
+            f"there is no version {version} of this persona: it is at version {now}; read it again"
+        )
 
 
 def _changed(held: Held, stand: Sequence[KeptEdit], history: History) -> Held:
@@ -161,6 +161,7 @@ def _changed(held: Held, stand: Sequence[KeptEdit], history: History) -> Held:
         corrected=corrected,
         edits=edits,
         kept_words=None,
+        memo={},
     )
     if finds is not method:
         words = edited(finds, made(finds, [history])[0], edits, own=False)

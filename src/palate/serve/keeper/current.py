@@ -92,7 +92,7 @@ class Current:
         """Let go of the personas of users whom the store no longer knows; return how many."""
         gone = 0
         by_tenant: dict[str, list[str]] = {}
-        for tenant, user in self._held.keys():
+        for tenant, user in self._held.known():
             by_tenant.setdefault(tenant, []).append(user)
         for tenant, users in by_tenant.items():
             for start in range(0, len(users), 500):
@@ -103,7 +103,15 @@ class Current:
         return gone
 
     def _average(self, user: str | None) -> Held:
-        return _unknown(user, self._shelf.active)
+        nobody = Persona(user=user)
+        return Held(
+            user,
+            self._shelf.active,
+            nobody,
+            nobody,
+            nobody,
+            find_words=lambda held: self._find_words("", held),
+        )
 
     def _looked_up(self, tenant: str, user: str) -> Held | None:
         with self._store.read() as c:
@@ -162,7 +170,17 @@ class Current:
         mine = kept is not None and kept.model == fingerprint and (kept.upto > 0 or not head)
         if mine and kept is not None and kept.upto >= head:
             body = Persona.from_json(kept.body)
-            return _Plan(state, served, edits, Persona.from_json(kept.made), kept.upto, kept.exact, (), body, kept.words)
+            return _Plan(
+                state,
+                served,
+                edits,
+                Persona.from_json(kept.made),
+                kept.upto,
+                kept.exact,
+                (),
+                body,
+                kept.words,
+            )
         base = self._base(tenant, user, state, kept if mine else None, served)
         if base is not None and isinstance(served.method, Updates) and head - base[1] <= STEPS:
             rows = choices.history(c, tenant, user, after=base[1]).feedback
@@ -206,12 +224,7 @@ class Current:
             corrected = edited(served.method, base, plan.edits) if base.provenance else base
         held = Held(
             user, served, used(served.method, corrected, plan.edits), base, corrected,
-            plan.state, plan.upto, plan.exact, plan.edits, plan.words, lambda held: self._find_words(tenant, held),
+            plan.state, plan.upto, plan.exact, plan.edits, plan.words, lambda h: self._find_words(tenant, h),
         )  # fmt: skip
         self._held.put((tenant, user), held)
         return held
-
-
-def _unknown(user: str | None, served: Served) -> Held:
-    nobody = Persona(user=user)
-    return Held(user, served, nobody, nobody, nobody)

@@ -150,10 +150,10 @@ def _row(edit: Edit, rows: dict[str, KeptEdit], believed: Believed, time: float)
     """Return the row that a correction makes; None where it makes none, or undoes one."""
     if edit.do == "apply":
         rows.pop("", None)
-        return None if edit.how == "tested" else KeptEdit("", "apply", None, None, edit.how, time)
+        return None if edit.how == "tested" else KeptEdit("", "apply", text=edit.how, time=time)
     if edit.do == "say":
         assert edit.text is not None
-        return KeptEdit(about(edit.text), "say", 1.0, None, edit.text, time)
+        return KeptEdit(about(edit.text), "say", 1.0, text=edit.text, time=time)
     assert edit.about is not None
     claim = believed.claim(edit.about)
     key = claim.about if claim else edit.about
@@ -163,9 +163,9 @@ def _row(edit: Edit, rows: dict[str, KeptEdit], believed: Believed, time: float)
         return None
     text = claim.headline if claim else old.text if old else None
     if edit.do == "forget":
-        return KeptEdit(key, "forget", 0.0, None, text, time)
+        return KeptEdit(key, "forget", 0.0, text=text, time=time)
     if edit.do == "set":
-        return KeptEdit(key, "set", _turned(edit, claim, key, believed), None, text, time)
+        return KeptEdit(key, "set", _turned(edit, claim, key, believed), text=text, time=time)
     if old is not None and old.do in ("lock", "set", "say"):
         return None  # it stands already as the person said
     return _lock(key, claim, believed, text, time)
@@ -190,7 +190,7 @@ def _lock(key: str, claim: Claim | None, believed: Believed, text: str | None, t
         raise DataError(f"nothing is believed about {key!r}: name a statement by its `about`")
     if shift is None:
         shift = own if own is not None else 1.0
-    return KeptEdit(key, "lock", shift, own, text, time)
+    return KeptEdit(key, "lock", shift, own=own, text=text, time=time)
 
 
 def _shift(method: Method, persona: Persona, key: str) -> float | None:

@@ -34,6 +34,7 @@ class Held:
         edits: The corrections that stand.
         kept_words: Its words as JSON, where they were kept with it.
         find_words: Finds its words.
+        memo: What was measured of it.
     """
 
     user: str | None
@@ -47,6 +48,7 @@ class Held:
     edits: tuple[KeptEdit, ...] = ()
     kept_words: Mapping[str, Any] | None = None
     find_words: Callable[["Held"], Persona] | None = field(default=None, repr=False)
+    memo: dict[str, tuple[object, float]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached_property

@@ -1,12 +1,12 @@
 """What is believed of each user, for whoever asks: personas, their words and history, and their use."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
-from palate.core import Persona
-from palate.serve.keeper.changing import Change, Changes
+from palate.core import Persona, forget_texts
+from palate.serve.keeper.changing import Changes
 from palate.serve.keeper.current import Current
 from palate.serve.keeper.groups import Groups
 from palate.serve.keeper.held import Held
@@ -84,13 +84,14 @@ class Keeper:
         return self._shown(tenant, user, self._current.one(tenant, user))
 
     def _shown(self, tenant: str, user: str, held: Held) -> PersonaShown:
-        time, bodies = None, dict[str, dict[str, Any]]()
+        time: float | None = None
+        bodies: dict[str, dict[str, Any]] = {}
         if held.state is not None:
             keys = quoted(held.told_words)
             with self.store.read() as c:
                 bodies = choices.quotes(c, tenant, user, keys) if keys else {}
                 kept = personas.load(c, tenant, user) if held.state.rev else None
-                time = kept and kept.time
+                time = None if kept is None else kept.time
         return shown(held, bodies, self._offers.settled(tenant, user, held), time, self._turns)
 
     def _find_words(self, tenant: str, held: Held) -> Persona:
@@ -196,8 +197,6 @@ class Keeper:
         return gone
 
     def _forget_texts(self, tenant: str | None) -> dict[str, int]:
-        from palate.core import forget_texts
-
         return {
             "cache.texts": self._scores.forget() + forget_texts(),
             "cache.maps": self._groups.drop(tenant),

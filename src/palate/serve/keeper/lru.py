@@ -57,7 +57,7 @@ class Lru(Generic[K, V]):
                 del self._rows[key]
             return len(gone)
 
-    def keys(self) -> list[K]:
+    def known(self) -> list[K]:
         """Return the keys that are kept now."""
         with self._lock:
             return list(self._rows)

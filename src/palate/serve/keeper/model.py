@@ -1,9 +1,9 @@
 """The fitted model that is served, and how another takes its place without a request being dropped.
 
-A request holds the :class:`Served` it began with. Another model is loaded beside it; once loaded it is written
-into the table ``models``, which every worker process looks at each second, and then served. Personas of the
-model before are made anew where they are asked for, and by jobs in the background; where that is dear (a
-language model is asked) the model before stays at hand and serves them meanwhile.
+A request holds the :class:`Served` it began with. Another model is loaded beside it; once loaded it is
+written into the table ``models``, which every worker process looks at each second, and then served. Personas
+of the model before are made anew where they are asked for, and by jobs in the background; where that is dear
+(a language model is asked) the model before stays at hand and serves them meanwhile.
 """
 
 import logging
@@ -96,7 +96,10 @@ class Shelf:
     loading: str | None = None
     fault: str | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _seen: tuple[str, float] = ("", 0.0)  # what was followed last, so that one that fails is not tried at once
+    _seen: tuple[str, float] = (
+        "",
+        0.0,
+    )  # what was followed last, so that one that fails is not tried at once
 
     @classmethod
     def open(cls, store: Store, folder: str | Path | None = None) -> "Shelf":
@@ -142,9 +145,13 @@ class Shelf:
             ConfigError: If another one is being loaded.
         """
         if not (Path(folder) / "model.json").is_file():
-            raise StorageError(f"{Path(folder).name} holds no model.json: name a folder that `palate fit` wrote")
+            raise StorageError(
+                f"{Path(folder).name} holds no model.json: name a folder that `palate fit` wrote"
+            )
 
-        thread = threading.Thread(target=self._load, args=(str(folder), store), name="palate-load", daemon=True)
+        thread = threading.Thread(
+            target=self._load, args=(str(folder), store), name="palate-load", daemon=True
+        )
         with self._lock:
             if self.loading is not None:
                 raise ConfigError("another model is being loaded: wait until it is served, then try again")

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palate.core import Conversation, Turn
-from palate.serve.keeper.asking import Pool, seen_code, settled, teaching
+from palate.core import Conversation, Persona, Turn
+from palate.serve.keeper.asking import Pool, seen_code, settled, spread_of, teaching, yardstick
 from palate.serve.keeper.held import Held
 from palate.serve.keeper.lru import Lru
 from palate.serve.keeper.texts import Offered, offered, talk_of
@@ -44,11 +44,16 @@ class Offers:
     def __init__(self, store: Store, size: int = 5000) -> None:
         self._store = store
         self._pools: Lru[str, tuple[tuple[int, float], Pool]] = Lru(200)
+        self._averages: Lru[tuple[str, int], tuple[Offered, float | None]] = Lru(200)
         self._seen: Lru[tuple[str, str], _Seen] = Lru(size)
 
     def drop(self, tenant: str, user: str) -> int:
         """Let go of what a user saw; return how many entries."""
         return int(self._seen.drop((tenant, user)))
+
+    def drop_gone(self) -> int:
+        """Let go of what users saw, of all; what is still wanted is read anew. Returns how many entries."""
+        return self._seen.drop_where(lambda _: True)
 
     def next(self, tenant: str, user: str, held: Held, body: Next) -> Asked:
         """Return the pairs that teach most about a user."""
@@ -62,13 +67,28 @@ class Offers:
     def settled(self, tenant: str, user: str, held: Held) -> float:
         """Return how near a user's persona is to more choices changing nothing, 0 to 1."""
         if not held.choices or not held.served.cheap:
-            return settled(held.served, held, None)
+            return settled(held.choices, None, None)
         mine = self._of(tenant)
-        texts: Offered | None = mine.texts
-        if not mine.rows:
-            rows = self._seen_by(tenant, user, held).rows
-            texts = offered(rows) if rows else None
-        return settled(held.served, held, texts)
+        if mine.rows:
+            return self._by(mine.yard, held)
+        rows = self._seen_by(tenant, user, held).rows
+        if not rows:
+            return settled(held.choices, None, None)
+        own = yardstick(offered(rows))
+        return settled(held.choices, spread_of(held, own), spread_of(held, own, Persona()))
+
+    def _by(self, yard: Offered, held: Held) -> float:
+        """Measure a persona by a pool's rows; what was measured before is remembered."""
+        known = held.memo.get("settled")
+        if known is not None and known[0] is yard:
+            return float(known[1])
+        average = self._averages.get((held.served.fingerprint, id(yard)))
+        if average is None:
+            average = (yard, spread_of(held, yard, Persona()))
+            self._averages.put((held.served.fingerprint, id(yard)), average)
+        found = settled(held.choices, spread_of(held, yard), average[1])
+        held.memo["settled"] = (yard, found)
+        return found
 
     def _of(self, tenant: str) -> Pool:
         """Return the tenant's pool, as it is now."""
@@ -124,8 +144,7 @@ class Offers:
                 before = page.next
 
 
-def _pool(
-    ids: Sequence[str | None], rows: Sequence[tuple[Conversation, tuple[str, ...]]]
-) -> Pool:
+def _pool(ids: Sequence[str | None], rows: Sequence[tuple[Conversation, tuple[str, ...]]]) -> Pool:
     codes = np.array([seen_code(*row) for row in rows], np.int64)
-    return Pool(ids, rows, codes, offered(rows))
+    texts = offered(rows)
+    return Pool(ids, rows, codes, texts, yardstick(texts))

@@ -46,7 +46,9 @@ def remake(store: Store, served: Served, tenant: str, users: Sequence[str]) -> d
         histories = choices.histories(c, tenant, stale)
     out: dict[str, str | None] = dict.fromkeys(users)
     found = _each(served.method, histories)
-    good = [history for history, persona in zip(histories, found, strict=True) if isinstance(persona, Persona)]
+    good = [
+        history for history, persona in zip(histories, found, strict=True) if isinstance(persona, Persona)
+    ]
     bodies = {p.user or "": p for p in found if isinstance(p, Persona)}
     out |= {h.user: _fault(p) for h, p in zip(histories, found, strict=True) if not isinstance(p, Persona)}
     words = _words(served, good, bodies)
@@ -58,7 +60,7 @@ def remake(store: Store, served: Served, tenant: str, users: Sequence[str]) -> d
         rows.append((user, states[user], row, standing, _cause(kept.get(user), served, len(history))))
 
     def op(c: Connection) -> dict[str, bool]:
-        return {user: _save(c, tenant, user, *rest) for user, *rest in rows}
+        return {row[0]: _save(c, tenant, *row) for row in rows}
 
     saved = store.write(op) if rows else {}
     return out | {user: None if done else "changed" for user, done in saved.items()}
@@ -153,6 +155,4 @@ def _save(
 def version_of(row: KeptPersona, edits: Sequence[KeptEdit], cause: str, told: str) -> KeptVersion:
     """Return what is written down of a persona's version."""
     stand = [asdict(edit) for edit in edits]
-    return KeptVersion(
-        row.version, cause, told, row.model, row.upto, row.body, row.words, stand, row.time
-    )
+    return KeptVersion(row.version, cause, told, row.model, row.upto, row.body, row.words, stand, row.time)

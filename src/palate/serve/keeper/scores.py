@@ -100,7 +100,9 @@ class Scores:
         """Reward single responses, each for its own persona, in one batch a model."""
         out = np.zeros(len(rows))
         for served, places in _by_model(held):
-            texts = [(rows[i].conversation, [rows[i].response, *(rows[i].among or (BESIDE,))]) for i in places]
+            texts = [
+                (rows[i].conversation, [rows[i].response, *(rows[i].among or (BESIDE,))]) for i in places
+            ]
             asked = offered(texts).asked_of(
                 Personas.of([held[i].persona for i in places]), np.arange(len(places))
             )
@@ -128,7 +130,8 @@ class Scores:
         return JuryAnswer(
             ranking=_ranking(*_together(body.rule, scores, firsts)),
             votes=[
-                Vote(user=user, probabilities=row) for user, row in zip(body.users, shares.tolist(), strict=True)
+                Vote(user=user, probabilities=row)
+                for user, row in zip(body.users, shares.tolist(), strict=True)
             ],
             disagreement=float(1.0 - alike),
         )

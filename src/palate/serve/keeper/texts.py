@@ -47,9 +47,7 @@ class Offered(NamedTuple):
     def times(self, count: int) -> "Offered":
         """Return all rows ``count`` times over."""
         sizes = np.tile(np.diff(self.offsets), count)
-        return Offered(
-            self.corpus, np.tile(self.options, count), np.concatenate([[0], np.cumsum(sizes)])
-        )
+        return Offered(self.corpus, np.tile(self.options, count), np.concatenate([[0], np.cumsum(sizes)]))
 
 
 def offered(rows: Sequence[tuple[Conversation, Sequence[str]]]) -> Offered:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from palate.core import Claim, Method, Persona, Revises
-from palate.gate import Gate
 from palate.serve.keeper.edits import Believed, direction, edited, how_applied, with_said
 from palate.serve.keeper.held import Held, told
 from palate.serve.keeper.making import made
@@ -34,10 +33,10 @@ def teller(held: Held) -> Method:
 def find_words(store: Store, tenant: str, held: Held) -> Persona:
     """Return a persona in words, with the person's corrections and the verdict of what ranks."""
     finds = teller(held)
-    if held.state is None or finds is held.served.method:
-        words = held.corrected
-    elif held.kept_words is not None:
+    if finds is not held.served.method and held.kept_words is not None:
         words = Persona.from_json(held.kept_words)
+    elif held.state is None or finds is held.served.method:
+        words = held.corrected
     else:
         assert held.user is not None
         with store.read() as c:
@@ -150,7 +149,9 @@ def _shift(teller: Method, words: Persona, claim: Claim, model: str, turns: Turn
 
 def quoted(words: Persona) -> list[str]:
     """Return the names of the choices that are quoted behind a persona's statements."""
-    ids = [id for claim in words.claims for part in (claim.supports, claim.contradicts) for id in part[:QUOTES]]
+    ids = [
+        id for claim in words.claims for part in (claim.supports, claim.contradicts) for id in part[:QUOTES]
+    ]
     return list(dict.fromkeys(ids))
 
 

@@ -2,7 +2,7 @@
 
 store       opens the database, hands out snapshots to read, and runs all writes through one thread
 schema      the tables
-migrations/ how the tables came to be, run when the store is opened
+migrate     brings the tables up to date; the revisions lie in migrations/
 choices     what users chose, and their histories
 people      users: how far each is, lists, profiles
 personas    what is believed now and was before, and what the person corrected
@@ -12,10 +12,7 @@ pool        pairs that may be shown
 models      what was served
 audit       who read or changed what
 erase       deletion with a receipt, export
-clock       the time, in one place
-packing     JSON in and out
-sql         the little in which the two dialects differ
-faults      errors of their own
+engines     connections and transactions; observed, packing, sql, clock, faults: small help
 
 Functions take a connection first, so that several fit into one transaction:
 
@@ -23,3 +20,24 @@ Functions take a connection first, so that several fit into one transaction:
         state = people.state(c, "default", "ann")
     added = store.write(lambda c: choices.add(c, "default", rows))
 """
+
+from sqlalchemy import Connection
+
+from palate.serve.store import audit, choices, erase, jobs, keys, models, people, personas, pool
+from palate.serve.store.faults import ConflictError
+from palate.serve.store.store import Store
+
+__all__ = [
+    "ConflictError",
+    "Connection",
+    "Store",
+    "audit",
+    "choices",
+    "erase",
+    "jobs",
+    "keys",
+    "models",
+    "people",
+    "personas",
+    "pool",
+]

@@ -18,14 +18,27 @@ from palate.serve.store.faults import ConflictError
 from palate.serve.store.observed import history_of
 from palate.serve.store.packing import digest, pack, unpack
 from palate.serve.store.schema import choices, personas, users
-from palate.serve.store.sql import run, upsert
+from palate.serve.store.sql import chunks, run, upsert
 from palate.serve.wire.feedback import ChoiceKept, ChoicesPage
 
-__all__ = ["AHEAD", "Added", "Kept", "add", "add_each", "histories", "history", "page", "quotes", "remove"]
+__all__ = [
+    "AHEAD",
+    "SOON",
+    "Added",
+    "ConflictError",
+    "Kept",
+    "add",
+    "histories",
+    "history",
+    "page",
+    "quotes",
+    "remove",
+]
 
 AHEAD = 300.0
 """Seconds that a client's clock may be ahead of the server's; a later time is replaced by the receipt's."""
-_MANY = 500  # names in one statement
+SOON = 2.0
+"""Seconds until a user who chose is made anew from the whole history; choices in between are one job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +113,8 @@ _STALE = (
 )
 
 
-def add(c: Connection, tenant: str, rows: Sequence[Kept]) -> list[Added]:
-    """Keep choices, all of them or none.
+def add(c: Connection, tenant: str, rows: Sequence[Kept]) -> list[Added | ConflictError]:
+    """Keep choices, each for itself, and have the personas of their users made anew soon.
 
     Args:
         c: Where to write.
@@ -109,22 +122,8 @@ def add(c: Connection, tenant: str, rows: Sequence[Kept]) -> list[Added]:
         rows: Of one user or of many; a key that comes twice is kept once.
 
     Returns:
-        One a row, in the order of ``rows``.
-
-    Raises:
-        ConflictError: If a key is kept with another body.
-        DataError: If a row holds what cannot be kept.
-    """
-    told = []
-    for each in add_each(c, tenant, rows):
-        if isinstance(each, ConflictError):
-            raise each
-        told.append(each)
-    return told
-
-
-def add_each(c: Connection, tenant: str, rows: Sequence[Kept]) -> list[Added | ConflictError]:
-    """Keep choices, each for itself: a row in conflict is told in its place, and the others are kept.
+        One a row, in the order of ``rows``; in the place of a row whose key is kept with another body the
+        error that says so. The others are kept.
 
     Raises:
         DataError: If a row holds what cannot be kept; then none is kept.
@@ -165,6 +164,7 @@ def _add_of(
         return told
     first = _numbered(c, tenant, user, len(new)) + 1 - len(new)
     _insert(c, tenant, user, first, new)
+    jobs.queue(c, tenant, user, clock.now() + SOON)
     numbers = {i: first + n for n, (i, _, _) in enumerate(new)}
     told.update({i: Added(number) for i, number in numbers.items()})
     told.update({i: Added(numbers[original], replayed=True) for i, original in again.items()})
@@ -178,8 +178,8 @@ def _known(c: Connection, tenant: str, user: str, keys: Sequence[str]) -> dict[s
         found = c.execute(_KNOWN_ONE, {**whose, "key": keys[0]}).all()
     else:
         found = []
-        for start in range(0, len(keys), _MANY):
-            found += c.execute(_KNOWN, {**whose, "keys": list(keys[start : start + _MANY])}).all()
+        for some in chunks(keys):
+            found += c.execute(_KNOWN, {**whose, "keys": some}).all()
     return {key: (number, bytes(mark)) for key, number, mark in found}
 
 
@@ -239,12 +239,11 @@ def histories(c: Connection, tenant: str, users: Sequence[str]) -> list[History]
     """Return the whole histories of several users, in the order of ``users``, by few queries."""
     rows: dict[str, list[Any]] = {user: [] for user in users}
     profiles: dict[str, dict[str, str]] = {}
-    names = list(rows)
-    for start in range(0, len(names), _MANY):
-        some = {"tenant": tenant, "users": names[start : start + _MANY]}
-        for row in c.execute(_ROWS_OF_MANY, some):
+    for some in chunks(list(rows)):
+        asked = {"tenant": tenant, "users": some}
+        for row in c.execute(_ROWS_OF_MANY, asked):
             rows[row[0]].append(row)
-        profiles.update({user: unpack(text) or {} for user, text in c.execute(_PROFILES, some)})
+        profiles.update({user: unpack(text) or {} for user, text in c.execute(_PROFILES, asked)})
     return [history_of(user, rows[user], profiles.get(user, {})) for user in users]
 
 
@@ -283,8 +282,8 @@ def quotes(c: Connection, tenant: str, user: str, keys: Sequence[str]) -> dict[s
     """Return the bodies of a user's choices by key; ids of pairs made from ratings name their choice too."""
     names = sorted({*keys, *(key.rpartition("#")[0] for key in keys if "#" in key)})
     found: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(names), _MANY):
-        asked = {"tenant": tenant, "user": user, "keys": names[start : start + _MANY]}
+    for some in chunks(names):
+        asked = {"tenant": tenant, "user": user, "keys": some}
         found.update({key: unpack(body) for key, body in c.execute(_QUOTES, asked)})
     bodies = {key: found.get(key, found.get(key.rpartition("#")[0])) for key in keys}
     return {key: body for key, body in bodies.items() if body is not None}

@@ -5,7 +5,7 @@ back is another, so that nothing begun for the first can be written to the secon
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,20 @@ from sqlalchemy import Connection, and_, bindparam, func, select, update
 from palate.serve.store import clock
 from palate.serve.store.packing import pack, unpack
 from palate.serve.store.schema import personas, users
-from palate.serve.store.sql import run, upsert
+from palate.serve.store.sql import chunks, run, upsert
 
 __all__ = [
     "Listed",
     "UserState",
-    "counted",
+    "count",
     "ensure",
     "listed",
     "new_born",
     "profile",
     "set_profile",
     "state",
+    "states",
+    "totals",
 ]
 
 
@@ -61,7 +63,7 @@ class Listed:
     """A user in a list."""
 
     user: str
-    total: int
+    choices: int
     pending: int
     version: int
     created: float
@@ -72,20 +74,22 @@ _MINE = and_(users.c.tenant == bindparam("tenant"), users.c.user == bindparam("u
 _WITH_PERSONA = users.outerjoin(
     personas, and_(personas.c.tenant == users.c.tenant, personas.c.user == users.c.user)
 )
-_STATE = (
-    select(
-        users.c.born,
-        users.c.head,
-        users.c.total,
-        personas.c.rev,
-        personas.c.version,
-        personas.c.edited,
-        personas.c.model,
-        personas.c.upto,
-        personas.c.exact,
-    )
+_COLUMNS = (
+    users.c.born,
+    users.c.head,
+    users.c.total,
+    personas.c.rev,
+    personas.c.version,
+    personas.c.edited,
+    personas.c.model,
+    personas.c.upto,
+    personas.c.exact,
+)
+_STATE = select(*_COLUMNS).select_from(_WITH_PERSONA).where(_MINE)
+_STATES = (
+    select(users.c.user, *_COLUMNS)
     .select_from(_WITH_PERSONA)
-    .where(_MINE)
+    .where(users.c.tenant == bindparam("tenant"), users.c.user.in_(bindparam("users", expanding=True)))
 )
 _LISTED = (
     select(
@@ -103,7 +107,8 @@ _LISTED = (
 )
 _LIKE = func.lower(users.c.user).like(bindparam("pattern"), escape="\\")
 _LISTED_LIKE = _LISTED.where(_LIKE)
-_COUNT = select(func.count(), func.coalesce(func.sum(users.c.total), 0)).select_from(users)
+_TOTALS = select(func.count(), func.coalesce(func.sum(users.c.total), 0)).select_from(users)
+_COUNT = select(func.count()).select_from(users)
 _COUNT_MINE = _COUNT.where(users.c.tenant == bindparam("tenant"))
 _COUNT_LIKE = _COUNT_MINE.where(_LIKE)
 _ENSURE = upsert(lambda insert: insert(users).on_conflict_do_nothing(index_elements=["tenant", "user"]))
@@ -120,6 +125,15 @@ def state(c: Connection, tenant: str, user: str) -> UserState | None:
     """Return how far a user is, by one indexed select; None for one of whom nothing is kept."""
     row = c.execute(_STATE, {"tenant": tenant, "user": user}).first()
     return None if row is None else UserState(*row)
+
+
+def states(c: Connection, tenant: str, users: Sequence[str]) -> dict[str, UserState]:
+    """Return how far each of several users is; those of whom nothing is kept are left out."""
+    found: dict[str, UserState] = {}
+    for some in chunks(users):
+        for user, *rest in c.execute(_STATES, {"tenant": tenant, "users": some}):
+            found[user] = UserState(*rest)
+    return found
 
 
 def ensure(c: Connection, tenant: str, user: str) -> int:
@@ -163,14 +177,18 @@ def listed(c: Connection, tenant: str, after: str = "", limit: int = 100, like: 
     return [Listed(*row) for row in c.execute(_LISTED_LIKE, {**values, "pattern": _pattern(like)})]
 
 
-def counted(c: Connection, tenant: str | None = None, like: str = "") -> tuple[int, int]:
-    """Return how many users there are, of one tenant or of all, and how many choices of theirs are kept."""
+def count(c: Connection, tenant: str | None = None, like: str = "") -> int:
+    """Return how many users there are, of one tenant or of all; ``like`` as in :func:`listed`."""
     if tenant is None:
-        row = c.execute(_COUNT).one()
-    elif like:
-        row = c.execute(_COUNT_LIKE, {"tenant": tenant, "pattern": _pattern(like)}).one()
-    else:
-        row = c.execute(_COUNT_MINE, {"tenant": tenant}).one()
+        return int(c.execute(_COUNT).scalar_one())
+    if like:
+        return int(c.execute(_COUNT_LIKE, {"tenant": tenant, "pattern": _pattern(like)}).scalar_one())
+    return int(c.execute(_COUNT_MINE, {"tenant": tenant}).scalar_one())
+
+
+def totals(c: Connection) -> tuple[int, int]:
+    """Return how many users of all tenants there are, and how many choices of theirs are kept."""
+    row = c.execute(_TOTALS).one()
     return int(row[0]), int(row[1])
 
 

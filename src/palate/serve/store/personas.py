@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     and_,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -26,7 +27,7 @@ from palate.serve.store.packing import pack, unpack
 from palate.serve.store.schema import edits as _edits
 from palate.serve.store.schema import personas, users
 from palate.serve.store.schema import versions as _versions
-from palate.serve.store.sql import changed, upsert
+from palate.serve.store.sql import changed, chunks, upsert
 
 __all__ = [
     "KeptEdit",
@@ -34,9 +35,11 @@ __all__ = [
     "KeptVersion",
     "Sampled",
     "add_version",
-    "counted",
     "edits",
+    "edits_of",
     "load",
+    "loads",
+    "progress",
     "remove_edit",
     "replace_edits",
     "sample",
@@ -91,6 +94,7 @@ class KeptEdit:
     about: str
     do: str
     shift: float | None = None
+    own: float | None = None
     text: str | None = None
     time: float = 0.0
 
@@ -109,6 +113,9 @@ class Sampled:
 _MINE = and_(personas.c.tenant == bindparam("tenant"), personas.c.user == bindparam("user"))
 _FIELDS = ("rev", "version", "edited", "model", "upto", "exact", "made", "body", "words", "time")
 _LOAD = select(*(personas.c[name] for name in _FIELDS)).where(_MINE)
+_LOADS = select(personas.c.user, *(personas.c[name] for name in _FIELDS)).where(
+    personas.c.tenant == bindparam("tenant"), personas.c.user.in_(bindparam("users", expanding=True))
+)
 _THERE = and_(users.c.tenant == bindparam("t"), users.c.user == bindparam("u"))
 _SAME = and_(_THERE, users.c.born == bindparam("b"))
 _AGAIN = (
@@ -152,11 +159,16 @@ _ADD_VERSION = insert(_versions).from_select(
         *(bindparam("v_" + name, type_=_versions.c[name].type) for name in _VERSION_FIELDS),
     ).where(_THERE),
 )
-_EDIT_FIELDS = ("about", "do", "shift", "text", "time")
+_EDIT_FIELDS = ("about", "do", "shift", "own", "text", "time")
 _EDITS = (
     select(*(_edits.c[name] for name in _EDIT_FIELDS))
     .where(_edits.c.tenant == bindparam("tenant"), _edits.c.user == bindparam("user"))
     .order_by(_edits.c.time, _edits.c.about)
+)
+_EDITS_OF = (
+    select(_edits.c.user, *(_edits.c[name] for name in _EDIT_FIELDS))
+    .where(_edits.c.tenant == bindparam("tenant"), _edits.c.user.in_(bindparam("users", expanding=True)))
+    .order_by(_edits.c.user, _edits.c.time, _edits.c.about)
 )
 _SET_EDIT = upsert(
     lambda insert: (
@@ -182,17 +194,35 @@ _SAMPLE = (
     .order_by(users.c.born)
     .limit(bindparam("most"))
 )
-_COUNT = select(func.count()).select_from(personas)
-_COUNT_MODEL = _COUNT.where(personas.c.model == bindparam("model"))
+_CURRENT = and_(personas.c.model == bindparam("model"), personas.c.upto >= users.c.head)
+_PROGRESS = (
+    select(func.coalesce(func.sum(case((_CURRENT, 1), else_=0)), 0), func.count())
+    .select_from(
+        users.outerjoin(personas, and_(personas.c.tenant == users.c.tenant, personas.c.user == users.c.user))
+    )
+    .where(users.c.total > 0)
+)
+_PROGRESS_OF = _PROGRESS.where(users.c.tenant == bindparam("tenant"))
 
 
 def load(c: Connection, tenant: str, user: str) -> KeptPersona | None:
     """Return a user's persona, or None."""
     row = c.execute(_LOAD, {"tenant": tenant, "user": user}).first()
-    if row is None:
-        return None
-    made = {**row._mapping, "made": unpack(row.made), "body": unpack(row.body), "words": unpack(row.words)}
-    return KeptPersona(**made)
+    return None if row is None else _persona(row)
+
+
+def loads(c: Connection, tenant: str, users: Sequence[str]) -> dict[str, KeptPersona]:
+    """Return the personas of several users; those who have none are left out."""
+    found: dict[str, KeptPersona] = {}
+    for some in chunks(users):
+        for row in c.execute(_LOADS, {"tenant": tenant, "users": some}):
+            found[row.user] = _persona(row)
+    return found
+
+
+def _persona(row: Any) -> KeptPersona:
+    kept = {name: getattr(row, name) for name in _FIELDS}
+    return KeptPersona(**{**kept, **{name: unpack(kept[name]) for name in ("made", "body", "words")}})
 
 
 def save(c: Connection, tenant: str, user: str, persona: KeptPersona, *, born: int) -> bool:
@@ -228,9 +258,14 @@ def save(c: Connection, tenant: str, user: str, persona: KeptPersona, *, born: i
     return bool(changed(c, _FIRST[c.dialect.name], values))
 
 
-def counted(c: Connection, model: str) -> tuple[int, int]:
-    """Return how many personas there are, and how many of them are of this model."""
-    return int(c.execute(_COUNT).scalar_one()), int(c.execute(_COUNT_MODEL, {"model": model}).scalar_one())
+def progress(c: Connection, tenant: str | None, model: str) -> tuple[int, int]:
+    """Return how many users' personas are of this model and reflect every choice, and how many lag behind.
+
+    A user without choices counts as neither. ``tenant`` None counts all tenants.
+    """
+    asked = {"model": model} if tenant is None else {"model": model, "tenant": tenant}
+    row = c.execute(_PROGRESS if tenant is None else _PROGRESS_OF, asked).one()
+    return int(row[0]), int(row[1]) - int(row[0])
 
 
 def sample(c: Connection, tenant: str, limit: int = 5000) -> Iterator[Sampled]:
@@ -288,6 +323,15 @@ def edits(c: Connection, tenant: str, user: str) -> list[KeptEdit]:
     return [KeptEdit(*row) for row in c.execute(_EDITS, {"tenant": tenant, "user": user})]
 
 
+def edits_of(c: Connection, tenant: str, users: Sequence[str]) -> dict[str, list[KeptEdit]]:
+    """Return the corrections of several users; a user without any has an empty list."""
+    found: dict[str, list[KeptEdit]] = {user: [] for user in users}
+    for some in chunks(users):
+        for user, *rest in c.execute(_EDITS_OF, {"tenant": tenant, "users": some}):
+            found[user].append(KeptEdit(*rest))
+    return found
+
+
 def set_edit(c: Connection, tenant: str, user: str, edit: KeptEdit) -> bool:
     """Keep a correction in the place of one about the same. Returns False for a user who is not there."""
     values: Json = {
@@ -296,6 +340,7 @@ def set_edit(c: Connection, tenant: str, user: str, edit: KeptEdit) -> bool:
         "v_about": edit.about,
         "v_do": edit.do,
         "v_shift": edit.shift,
+        "v_own": edit.own,
         "v_text": edit.text,
         "v_time": edit.time or clock.now(),
     }

@@ -158,6 +158,7 @@ edits = Table(
     Column("about", String, primary_key=True),  # of a statement; "" for how far the persona is applied
     Column("do", String, nullable=False),  # lock, forget, set, say, apply
     Column("shift", Float),
+    Column("own", Float),  # the same in the served method's terms, where words and ranking may differ
     Column("text", String),
     Column("time", Float, nullable=False),
 )

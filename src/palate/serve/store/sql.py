@@ -1,12 +1,12 @@
 """The little in which SQLite and PostgreSQL differ, so that every statement is built once for both."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Executable, Result
 from sqlalchemy.dialects import postgresql, sqlite
 
-__all__ = ["Upsert", "changed", "run", "upsert"]
+__all__ = ["Upsert", "changed", "chunks", "run", "upsert"]
 
 Upsert = Mapping[str, Executable]
 
@@ -21,6 +21,16 @@ def upsert(build: Callable[[Any], Executable]) -> Upsert:
         The statement by the name of the dialect, for :func:`run`.
     """
     return {"sqlite": build(sqlite.insert), "postgresql": build(postgresql.insert)}
+
+
+def chunks(names: Sequence[str], size: int = 500) -> Iterator[list[str]]:
+    """Yield names in lists that fit into one statement.
+
+    >>> list(chunks(["a", "b", "c"], 2))
+    [['a', 'b'], ['c']]
+    """
+    for start in range(0, len(names), size):
+        yield list(names[start : start + size])
 
 
 def run(c: Connection, statement: Upsert, values: Any) -> Result[Any]:

@@ -103,9 +103,9 @@ class Store:
             with engines.begun(self._engine, engines.READ) as c:
                 yield c
         except DBAPIError as error:
-            raise kindly(error, self.database) from None
+            raise kindly(error) from None
         except Exception as error:
-            told = kindly(error, self.database)
+            told = kindly(error)
             if told is error:
                 raise
             raise told from None
@@ -130,7 +130,7 @@ class Store:
         future: Future[T] = Future()
         with self._door:
             if not self._open:
-                raise StorageError(f"{self.database} is closed: open a new store")
+                raise StorageError("the store is closed: open a new one")
             self._queue.put((op, future))
         return future
 
@@ -141,7 +141,7 @@ class Store:
             StorageError: If it does not.
         """
         if not (self._open and self._writer.is_alive()):
-            raise StorageError(f"{self.database} is closed: open a new store")
+            raise StorageError("the store is closed: open a new one")
         with self.read() as c:
             c.exec_driver_sql("SELECT 1")
 
@@ -152,7 +152,7 @@ class Store:
             with engines.plain(self._engine) as c:
                 yield c
         except DBAPIError as error:
-            raise kindly(error, self.database) from None
+            raise kindly(error) from None
 
     def close(self) -> None:
         """Finish what was accepted, then close. A second call does nothing."""
@@ -222,7 +222,7 @@ class Store:
             if good:
                 future.set_result(value)
             else:
-                future.set_exception(kindly(value, self.database))
+                future.set_exception(kindly(value))
 
     def _writing(self) -> Connection:
         """Return the writer's connection, a transaction begun; a connection that died is replaced once."""
@@ -262,14 +262,14 @@ class Store:
     def _in_doubt(self, error: DBAPIError) -> BaseException:
         """Return what is told of a commit that failed."""
         if not error.connection_invalidated:
-            return kindly(error, self.database)
+            return kindly(error)
         return StorageError(
-            f"{self.database} went away while it was writing: it is not known whether this request is kept; "
+            "the database went away while it was writing: it is not known whether this request is kept; "
             "send it again with the same key"
         )
 
     def _refuse(self, group: list[_Waiting], error: BaseException | None) -> None:
-        told = kindly(error or StorageError(f"{self.database} lost a transaction"), self.database)
+        told = kindly(error or StorageError("the database lost a transaction: send the request again"))
         for _, future in group:
             if not future.done():
                 future.set_exception(told)

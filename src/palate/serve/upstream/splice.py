@@ -68,8 +68,8 @@ def read_call(body: bytes) -> Call:
     if len(named) != 1 or not isinstance(named[0].value, list):
         seen = "it is given twice" if len(named) > 1 else "no list" if named else "it is not there"
         raise DataError(f"the field messages must be a list of messages, once; here: {seen}")
-    user = next((m.value for m in members if m.name == "user" and isinstance(m.value, str)), None)
-    return _placed(text, named[0], user or None)
+    users = [m.value for m in members if m.name == "user" and text[m.begin] == '"']
+    return _placed(text, named[0], (users and users[-1]) or None)
 
 
 def with_words(call: Call, words: str) -> bytes:

@@ -22,7 +22,7 @@ _RULE = (
     "nothing."
 )
 _MARKS = re.compile(
-    rf"<(?=\|)|<(?=/?\s*(?:{_TAG}|start_of_turn|end_of_turn|s)\s*>)|\[(?=/?INST\])", re.IGNORECASE
+    rf"<(?=\|)|<(?=\s*/?\s*(?:{_TAG}|start_of_turn|end_of_turn|s)\s*>)|\[(?=/?INST\])", re.IGNORECASE
 )
 
 

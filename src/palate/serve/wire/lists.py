@@ -7,7 +7,17 @@ from pydantic import Field
 from palate.serve.wire.persona import Effect, PersonaShown
 from palate.serve.wire.texts import Line, Name, Reply, Wire
 
-__all__ = ["Health", "OfferShown", "Patched", "PoolAdded", "PoolPage", "Profile", "UserRow", "UsersPage", "Whoami"]
+__all__ = [
+    "Health",
+    "OfferShown",
+    "Patched",
+    "PoolAdded",
+    "PoolPage",
+    "Profile",
+    "UserRow",
+    "UsersPage",
+    "Whoami",
+]
 
 
 class Whoami(Reply):

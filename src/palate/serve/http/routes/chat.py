@@ -6,12 +6,14 @@ was used, or why none. Embeddings and ``/v1/responses`` are not served: they hav
 another shape.
 """
 
-from typing import Annotated, Any
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends
 from pydantic import TypeAdapter, ValidationError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,6 +27,9 @@ from palate.serve.wire.texts import Name
 from palate.serve.wire.use import BestOf, BestOfAnswer, PersonaUsed, Rank
 
 __all__ = ["router"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 router = APIRouter(route_class=Route, responses=FAULTS, tags=["chat"])
 User = Annotated[Caller, Depends(need("use"))]
@@ -95,7 +100,7 @@ async def chat(request: Request, here: Here, caller: User) -> Response:
     except DataError as error:
         raise Refusal(400, "bad_request", str(error)) from error
     user = _whose(request, caller, call.user)
-    told = await run_in_threadpool(_told, here, caller, user)
+    told = await _aside(here, _told, here, caller, user)
     upstream = here.upstream
     passed = upstream.request(
         "POST", "/chat/completions", with_words(call, told.words), request.headers, request.url.query
@@ -127,7 +132,7 @@ async def best_of(body: BestOf, request: Request, here: Here, caller: User) -> R
     Equal answers count once, so there may be fewer than ``n``.
     """
     user = own_user(caller, body.user)
-    told = await run_in_threadpool(_told, here, caller, user) if body.told else Told("", "")
+    told = await _aside(here, _told, here, caller, user) if body.told else Told("", "")
     fields = {
         "model": body.model,
         "messages": [message.model_dump() for message in body.conversation],
@@ -139,8 +144,14 @@ async def best_of(body: BestOf, request: Request, here: Here, caller: User) -> R
     texts = await until_gone(request.receive, asked)
     if texts is None:
         return Response(status_code=499)  # for the log: nobody reads it
-    found = await run_in_threadpool(_ranked, here, caller.tenant, user, body, texts)
+    found = await _aside(here, _ranked, here, caller.tenant, user, body, texts)
     return answer(found, headers={HEADER: told.header} if told.header else None)
+
+
+async def _aside(here: Server, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do work in a thread."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(here.pool, functools.partial(work, *args, **kwargs))
 
 
 def _ranked(here: Server, tenant: str, user: str | None, body: BestOf, texts: list[str]) -> BestOfAnswer:

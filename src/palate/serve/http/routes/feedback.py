@@ -6,21 +6,25 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Body, Depends, Query
 from pydantic import Discriminator, Tag, ValidationError
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from palate.serve.http.answers import FAULTS, Route, answer
 from palate.serve.http.caller import Caller, Reader, Visit, need, own, own_user
 from palate.serve.http.faults import Refusal, trouble_of, unknown_user
+from palate.serve.http.hot import Hot
 from palate.serve.http.server import Here, Server
-from palate.serve.store import ConflictError, Connection, audit, choices, people
+from palate.serve.store import audit, choices, people
 from palate.serve.store.choices import Kept
+from palate.serve.store.faults import ConflictError
 from palate.serve.wire.feedback import Accepted, Choice, Choices, ChoicesPage, Refused, Told
 from palate.serve.wire.operate import Fault
 from palate.serve.wire.texts import Key
 
-__all__ = ["router"]
+__all__ = ["kept", "router"]
 
-router = APIRouter(route_class=Route, responses=FAULTS, tags=["feedback"])
+router = APIRouter(route_class=Hot, responses=FAULTS, tags=["feedback"])
+kept = APIRouter(route_class=Route, responses=FAULTS, tags=["feedback"])
 _KEPT = {"conversation", "responses", "chosen", "ratings", "reason", "source"}
 
 
@@ -71,25 +75,23 @@ def _keep(
 ) -> tuple[list[Accepted], list[Refused]]:
     if not rows:
         return [], []
-    kept = [
+    sent = [
         Kept(row.user, row.key or uuid4().hex, row.model_dump(mode="json", include=_KEPT), row.time)
         for _, row in rows
     ]
-    added = here.store.write(lambda c: choices.add(c, tenant, kept))
+    added = here.store.write(lambda c: choices.add(c, tenant, sent))
     good, bad = [], []
-    for (index, row), sent, told in zip(rows, kept, added, strict=True):
+    for (index, row), one, told in zip(rows, sent, added, strict=True):
         if isinstance(told, ConflictError):
             bad.append(Refused(index=index, field="key", message=str(told)))
         else:
             good.append(
-                Accepted(
-                    index=index, user=row.user, key=sent.key, number=told.number, replayed=told.replayed
-                )
+                Accepted(index=index, user=row.user, key=one.key, number=told.number, replayed=told.replayed)
             )
     return good, bad
 
 
-@router.get("/v1/users/{user:name}/choices", response_model=ChoicesPage)
+@kept.get("/v1/users/{user:name}/choices", response_model=ChoicesPage)
 def choices_of(
     visit: Reader,
     here: Here,
@@ -105,7 +107,7 @@ def choices_of(
     return answer(page)
 
 
-@router.delete("/v1/users/{user:name}/choices/{key:name}", status_code=204, response_class=Response)
+@kept.delete("/v1/users/{user:name}/choices/{key:name}", status_code=204, response_class=Response)
 def delete_choice(key: Key, visit: Annotated[Visit, Depends(own("edit"))], here: Here) -> Response:
     """Delete one choice; the persona is made anew without it."""
 

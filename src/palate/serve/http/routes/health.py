@@ -1,7 +1,7 @@
 """Whether the server is alive and ready, and its figures: outside /v1, for machines that look after it."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -17,7 +17,9 @@ from palate.serve.wire.lists import Health
 __all__ = ["router"]
 
 router = APIRouter(route_class=Route, tags=["health"])
-_FAULTS = {status: FAULTS[status] for status in (401, 403, 414, 429, 431, 500, 503, 504)}
+_FAULTS: dict[int | str, dict[str, Any]] = {
+    status: FAULTS[status] for status in (401, 403, 414, 429, 431, 500, 503, 504)
+}
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from palate import __version__
@@ -10,7 +11,7 @@ from palate.serve.http.answers import FAULTS, Route, answer
 from palate.serve.http.caller import Caller, need
 from palate.serve.http.faults import Refusal
 from palate.serve.http.server import Here
-from palate.serve.store import Connection, audit, jobs, people, pool
+from palate.serve.store import audit, jobs, people, pool
 from palate.serve.wire.lists import OfferShown, PoolAdded, PoolPage
 from palate.serve.wire.operate import ModelShown, NewModel, People, Pooled, State
 from palate.serve.wire.texts import Line
@@ -59,7 +60,7 @@ def add_to_pool(body: Pooled, caller: Admin, here: Here) -> Response:
     """Add pairs that may be shown to users; one with the id of another takes its place."""
 
     def add(c: Connection) -> PoolAdded:
-        ids = pool.add(c, caller.tenant, body.offers)
+        ids = pool.add(c, caller.tenant, [offer.model_dump(mode="json") for offer in body.offers])
         audit.note(c, caller.tenant, caller.key_id, "pool.added", None, str(len(ids)))
         return PoolAdded(ids=ids, total=pool.count(c, caller.tenant))
 

@@ -3,14 +3,15 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from palate.serve.http.answers import FAULTS, Route, answer
 from palate.serve.http.caller import Caller, Reader, Visit, need, own
 from palate.serve.http.faults import Refusal, unknown_user
 from palate.serve.http.server import Here, Server
-from palate.serve.store import Connection, audit, people
-from palate.serve.wire.lists import Patched, Profile, UsersPage
+from palate.serve.store import audit, people
+from palate.serve.wire.lists import Patched, Profile, UserRow, UsersPage
 from palate.serve.wire.persona import Edits, PersonaShown, Reverted, VersionShown
 from palate.serve.wire.texts import Name
 
@@ -35,8 +36,9 @@ def users(
         rows = people.listed(c, caller.tenant, after or "", limit + 1, like or "")
         total = people.count(c, caller.tenant, like or "")
     here.audit.read(caller, "users.listed")
-    more = rows[limit - 1].user if len(rows) > limit else None
-    return answer(UsersPage(users=rows[:limit], total=total, next=more))
+    shown = [UserRow(user=r.user, choices=r.choices, created=r.created, seen=r.seen) for r in rows[:limit]]
+    more = shown[-1].user if len(rows) > limit else None
+    return answer(UsersPage(users=shown, total=total, next=more))
 
 
 @router.get("/v1/users/{user:name}/persona", response_model=PersonaShown)
@@ -60,11 +62,16 @@ def edit_persona(body: Edits, visit: Editor, here: Here) -> Response:
 
 
 @router.get("/v1/users/{user:name}/persona/versions", response_model=list[VersionShown])
-def versions(visit: Reader, here: Here) -> Response:
+def versions(
+    visit: Reader,
+    here: Here,
+    before: Annotated[int | None, Query(ge=1, le=2**62, description="The version to go on before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Response:
     """Read what was believed before, latest first, and why it changed."""
     _known(visit, here)
     here.audit.read(visit.caller, "versions.read", visit.user)
-    return answer(here.keeper.versions(visit.tenant, visit.user))
+    return answer(here.keeper.versions(visit.tenant, visit.user, before, limit))
 
 
 @router.get("/v1/users/{user:name}/persona/versions/{version}", response_model=VersionShown)
@@ -78,11 +85,12 @@ def version(version: Annotated[int, Path(ge=1, le=2**62)], visit: Reader, here: 
     return answer(shown)
 
 
-@router.post("/v1/users/{user:name}/persona/revert", response_model=PersonaShown)
+@router.post("/v1/users/{user:name}/persona/revert", response_model=Patched)
 def revert_persona(body: Reverted, visit: Editor, here: Here) -> Response:
     """Go back to the corrections that stood at an earlier version; choices made since stay."""
     _known(visit, here)
-    return answer(here.keeper.revert(visit.tenant, visit.user, body, visit.caller.key_id))
+    shown, effect = here.keeper.revert(visit.tenant, visit.user, body, visit.caller.key_id)
+    return answer(Patched.model_construct(persona=shown, effect=effect))
 
 
 @router.put("/v1/users/{user:name}/profile", status_code=204, response_class=Response)

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from palate.core import Turn
 from palate.serve.http.answers import FAULTS, Route, answer
 from palate.serve.http.caller import Caller, need, own_user
 from palate.serve.http.server import Here, Server
@@ -76,7 +77,15 @@ def verl(body: Verl, here: Here, caller: User) -> Response:
 
 def _rewarded(here: Server, caller: Caller, asked: list[Asked]) -> list[Rewarded]:
     """Return what the keeper says to each row; a user's token rewards for its user alone."""
-    rows = [Row(own_user(caller, each.user), each.conversation, each.response, each.among) for each in asked]
+    rows = [
+        Row(
+            own_user(caller, each.user),
+            tuple(Turn(turn.role, turn.content) for turn in each.conversation),
+            each.response,
+            tuple(each.among),
+        )
+        for each in asked
+    ]
     return list(here.keeper.reward_rows(caller.tenant, rows))
 
 

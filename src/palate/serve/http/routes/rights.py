@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from palate.serve.http.answers import FAULTS, Route, answer
 from palate.serve.http.caller import Anyone, Caller, Reader, Visit, need, own
 from palate.serve.http.faults import Refusal, unknown_user
 from palate.serve.http.server import Here
-from palate.serve.store import Connection, audit, erase, keys
+from palate.serve.store import audit, erase, keys
 from palate.serve.wire.lists import Whoami
 from palate.serve.wire.rights import AuditPage, Export, KeyMade, KeyShown, NewKey, NewToken, Receipt
 from palate.serve.wire.texts import Line, Name
@@ -23,9 +24,7 @@ Admin = Annotated[Caller, Depends(need("admin"))]
 @router.get("/v1/whoami", response_model=Whoami)
 def whoami(caller: Anyone) -> Response:
     """Say who calls, and what the key may do."""
-    told = Whoami(
-        tenant=caller.tenant, user=caller.user, scopes=sorted(caller.scopes), key=caller.key_id
-    )
+    told = Whoami(tenant=caller.tenant, user=caller.user, scopes=sorted(caller.scopes), key=caller.key_id)
     return answer(told)
 
 
@@ -43,8 +42,9 @@ def export_user(visit: Reader, here: Here) -> Response:
 @router.delete("/v1/users/{user:name}", response_model=Receipt)
 def erase_user(visit: Annotated[Visit, Depends(own("erase"))], here: Here) -> Response:
     """Delete a user everywhere, and return a receipt: what was erased, and what only a refit removes."""
-    receipt = erase.erase(here.store, visit.tenant, visit.user, visit.caller.key_id)
-    here.keeper.forget(visit.tenant, visit.user)
+    dropped = here.keeper.forget(visit.tenant, visit.user)
+    receipt = erase.erase(here.store, visit.tenant, visit.user, visit.caller.key_id, dropped)
+    here.keeper.forget(visit.tenant, visit.user)  # what came into memory meanwhile
     here.audit.forget(visit.user)
     here.keys.forget()
     if receipt is None:
@@ -87,18 +87,24 @@ def make_key(body: NewKey, caller: Admin, here: Here) -> Response:
     tenant = body.tenant or caller.tenant
 
     def make(c: Connection) -> KeyMade:
-        made = keys.make(c, tenant, None, body.label, body.scopes, body.days)
+        made, secret = keys.make(c, tenant, None, body.label, body.scopes, body.days)
         audit.note(c, tenant, caller.key_id, "key.made", None, made.id)
-        return made
+        return KeyMade(**made.model_dump(), secret=secret)
 
     return answer(here.store.write(make), 201)
 
 
 @router.get("/v1/keys", response_model=list[KeyShown])
-def list_keys(caller: Admin, here: Here) -> Response:
-    """List the tenant's keys and tokens, without their secrets."""
+def list_keys(
+    caller: Admin,
+    here: Here,
+    user: Annotated[Name | None, Query(description="Tokens of this user, instead of API keys.")] = None,
+    after: Annotated[Line | None, Query(description="The id to go on after.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+) -> Response:
+    """List the tenant's API keys, or a user's tokens, by id and without their secrets."""
     with here.store.read() as c:
-        return answer(keys.listed(c, caller.tenant))
+        return answer(keys.listed(c, caller.tenant, user, after=after or "", limit=limit))
 
 
 @router.delete("/v1/keys/{id:name}", status_code=204, response_class=Response)
@@ -123,8 +129,8 @@ def make_token(body: NewToken, caller: Admin, here: Here) -> Response:
     """Make a token that reaches one user alone, for a page or an app of theirs."""
 
     def make(c: Connection) -> KeyMade:
-        made = keys.make(c, caller.tenant, body.user, "token", body.scopes, body.days)
+        made, secret = keys.make(c, caller.tenant, body.user, "token", body.scopes, body.days)
         audit.note(c, caller.tenant, caller.key_id, "token.made", body.user, made.id)
-        return made
+        return KeyMade(**made.model_dump(), secret=secret)
 
     return answer(here.store.write(make), 201)

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from palate.serve.http.answers import FAULTS, Route, answer
 from palate.serve.http.caller import Caller, Visit, need, own, own_user
+from palate.serve.http.hot import Hot
 from palate.serve.http.server import Here
 from palate.serve.wire.use import (
     Asked,
@@ -21,9 +22,10 @@ from palate.serve.wire.use import (
     Rewards,
 )
 
-__all__ = ["router"]
+__all__ = ["asking", "router"]
 
-router = APIRouter(route_class=Route, responses=FAULTS, tags=["use"])
+router = APIRouter(route_class=Hot, responses=FAULTS, tags=["use"])
+asking = APIRouter(route_class=Route, responses=FAULTS, tags=["use"])
 User = Annotated[Caller, Depends(need("use"))]
 Asks = TypeVar("Asks", Rank, Reward, Judge)
 
@@ -60,7 +62,7 @@ def jury(body: Jury, caller: User, here: Here) -> Response:
     return answer(here.keeper.jury(caller.tenant, body))
 
 
-@router.post("/v1/users/{user:name}/next", response_model=Asked)
+@asking.post("/v1/users/{user:name}/next", response_model=Asked)
 def next_pair(body: Next, visit: Annotated[Visit, Depends(own("use"))], here: Here) -> Response:
     """Choose pairs whose answer would teach most about a user, of those sent along or of the pool."""
     return answer(here.keeper.next_pair(visit.tenant, visit.user, body))

@@ -53,7 +53,7 @@ function table(methods) {
     );
   });
   const heads = ["Method", "Right on unseen choices", "With 95 % interval", "Points over the average model", "People helped / harmed"];
-  return h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col" }, text)))), h("tbody", null, rows)));
+  return h("div", { class: "scroll" }, h("table", { class: "wide" }, h("thead", null, h("tr", null, heads.map((text) => h("th", { scope: "col" }, text)))), h("tbody", null, rows)));
 }
 
 /** The part of the page with the leaderboard; null report: says how to get one. */

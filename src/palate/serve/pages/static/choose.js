@@ -1,6 +1,6 @@
 // Two answers, one choice, and what was learned from it.
 
-import { call, freshKey, get, of } from "./api.js";
+import { call, freshKey, get, of, Trouble } from "./api.js";
 import { beliefs } from "./beliefs.js";
 import { add, button, fill, ghosts, h, say, state, style, toast } from "./dom.js";
 import { prose } from "./prose.js";
@@ -10,7 +10,19 @@ import { count, percent } from "./words.js";
 
 const AHEAD = 4; // pairs asked for, so that a slow network has something to show
 const PATIENCE = 700; // milliseconds that the best pair is waited for, before one of those is shown
+const GLIMPSE = 160; // milliseconds that the choice stands before the next pair
+const AGAIN = 1500; // milliseconds between two tries to get pairs when there are none
 const SETTLED = 0.9;
+
+/** Send a choice; a repetition under the same key is the same choice. */
+async function keep(choice) {
+  const told = await call("POST", "/v1/feedback", choice, { seconds: 10 });
+  if (!told.accepted?.length && told.refused?.length) throw new Trouble(422, told.refused[0].message);
+  return told;
+}
+
+/** Have a choice deleted; one that is not there any more is as good. */
+const drop = (user, key) => call("DELETE", of(user, `/choices/${encodeURIComponent(key)}`), undefined, { seconds: 10 }).catch((error) => (error.status === 404 ? null : Promise.reject(error)));
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const same = (a, b) => JSON.stringify([a.conversation, a.responses]) === JSON.stringify([b.conversation, b.responses]);
@@ -31,7 +43,7 @@ class Chooser {
     this.seen = []; // what was answered here, latest last: {pair, order, key, done}
     this.now = null; // {pair, order, picked, open}
     this.total = 0;
-    this.queue = makeQueue((news) => this.drawSending(news), (choice, error) => this.refuse(choice, error));
+    this.queue = makeQueue((news) => this.drawSending(news));
     this.meter = h("div", { class: "meter" });
     this.stage = h("div");
     this.sending = h("p", { class: "small unsent", role: "status" });
@@ -112,7 +124,7 @@ class Chooser {
     const before = conversation.slice(0, -1).filter((turn) => turn.role !== "system");
     const earlier = before.length > 0 && h("details", { open: before.length <= 2 }, h("summary", null, `${count(before.length, "earlier message")}`), h("div", { class: "before" }, before.map((turn) => h("div", null, h("b", null, turn.role === "user" ? "Asked" : "Answered"), prose(turn.content)))));
     const long = last.content.length > 320;
-    return [earlier, h("div", { id: "question", ...(long ? { class: "scroller", tabindex: 0, role: "region", "aria-label": "What was asked" } : {}) }, prose(last.content, long ? "long" : ""))];
+    return [earlier, h("div", { id: "question", tabindex: -1, ...(long ? { class: "scroller", tabindex: 0, role: "region", "aria-label": "What was asked" } : {}) }, prose(last.content, long ? "long" : ""))];
   }
 
   card(turn, which, place, many) {
@@ -165,69 +177,78 @@ class Chooser {
     if (this.why.value.trim()) choice.reason = this.why.value.trim();
     this.cards.forEach((card, place) => card.classList.add(which === turn.order[place] ? "chosen" : "lost"));
     this.seen.push(turn);
-    turn.done = this.queue.add(choice);
-    const learning = turn.done.then(() => this.learn(turn)).catch(() => {});
-    await Promise.race([learning, wait(PATIENCE)]);
-    if (this.now !== turn) return;
-    if (!this.pairs.length && !this.empty) await Promise.race([learning, this.waitOut(turn)]);
+    const learning = this.queue.add(() => keep(choice)).then(
+      () => this.learn(turn),
+      (error) => this.refuse(turn, error),
+    );
+    await Promise.all([wait(GLIMPSE), Promise.race([learning, wait(PATIENCE)])]);
+    if (this.now === turn && !this.pairs.length && !this.empty) await this.waitOut(turn);
     if (this.now !== turn) return;
     this.next();
-    this.stage.querySelector(".answers")?.setAttribute("tabindex", "-1");
-    document.activeElement?.blur?.();
-    document.getElementById("question")?.scrollIntoView({ block: "nearest" });
+    const question = document.getElementById("question");
+    question?.focus({ preventScroll: true });
+    question?.scrollIntoView({ block: "nearest" });
   }
 
-  /** Nothing is left to show until the server answers: say so, once it takes long. */
-  waitOut(turn) {
-    return new Promise((resolve) => {
-      const look = setInterval(() => {
-        if (this.now === turn && !this.pairs.length && !this.empty) return;
-        clearInterval(look);
-        resolve();
-      }, 200);
-      setTimeout(() => this.now === turn && fill(this.stage, state("Waiting for the server", "Your choices are kept in this tab and are sent as soon as it answers.", { level: "h2" })), 1500);
-    });
+  /** Nothing is left to show until the server answers: say so once it takes long, and go on asking. */
+  async waitOut(turn) {
+    const lacking = () => this.now === turn && !this.pairs.length && !this.empty;
+    const note = state("Waiting for the server", "Your choices are kept in this tab and are sent as soon as it answers.", { level: "h2", role: "status" });
+    setTimeout(() => lacking() && fill(this.stage, h("div", { class: "part" }, note)), PATIENCE);
+    while (lacking()) {
+      await wait(AGAIN);
+      if (this.queue.waiting || !lacking()) continue;
+      try {
+        await this.ask();
+      } catch (error) {
+        if (!error.passing) throw error;
+      }
+    }
   }
 
   /** After a choice has reached the server: the next pairs, and what changed. */
   async learn(turn) {
-    const [persona] = await Promise.all([this.persona(), turn === this.seen.at(-1) ? this.ask() : null]);
-    if (turn !== this.seen.at(-1)) return;
+    const latest = () => turn === this.seen.at(-1) && !turn.undone;
+    if (!latest()) return;
+    try {
+      const [persona] = await Promise.all([this.persona(), this.ask()]);
+      if (latest()) this.tell(persona, "Kept.");
+    } catch (error) {
+      if (!error.passing) throw error;
+    }
+  }
+
+  tell(persona, what) {
     this.settle(persona);
-    const news = this.learned.update(persona);
-    say(`Kept. ${news} ${this.told.textContent}`);
+    say([what, this.learned.update(persona), this.told.textContent].filter(Boolean).join(" "));
   }
 
   undoButton() {
     const last = this.seen.findLast((turn) => !turn.undone);
-    return last ? button("Undo the last choice", () => this.undo(), { kind: "plain" }) : h("span");
+    return last ? button("Undo the last choice", () => this.undo(), { kind: "plain undo" }) : h("span");
   }
 
+  /** Show the last pair again, and have its choice deleted after whatever is still on its way. */
   async undo() {
     const last = this.seen.findLast((turn) => !turn.undone);
-    if (!last || this.undoing) return;
-    this.undoing = true;
-    try {
-      await last.done;
-      await call("DELETE", of(this.user, `/choices/${encodeURIComponent(last.key)}`));
-    } catch (error) {
-      if (error.status !== 404) return void toast(`Not undone: ${error.message}`);
-    } finally {
-      this.undoing = false;
-    }
+    if (!last) return;
     last.undone = true;
     if (this.now?.open) this.pairs.unshift(this.now.pair);
     this.show({ pair: last.pair, order: last.order, picked: null, open: true });
-    const persona = await this.persona();
-    this.settle(persona);
-    this.learned.update(persona);
     say("The choice is undone. Choose again.");
+    try {
+      await this.queue.add(() => drop(this.user, last.key));
+      const persona = await this.persona();
+      if (!this.queue.waiting) this.tell(persona, "");
+    } catch (error) {
+      if (!error.passing) toast(`Not undone: ${error.message}`);
+    }
   }
 
-  refuse(choice, error) {
-    const turn = this.seen.find((past) => past.key === choice.key);
-    if (turn) turn.undone = true;
+  refuse(turn, error) {
+    turn.undone = true;
     toast(`One choice was not kept: ${error.message}`, { seconds: 12 });
+    if (error.status === 401 || error.status === 403) throw error;
   }
 
   drawSending({ waiting, trouble }) {
@@ -255,6 +276,11 @@ start(
     } catch (error) {
       fill(main, troubled(error, () => location.reload()));
     }
+    addEventListener("unhandledrejection", (event) => {
+      if (!(event.reason instanceof Trouble)) return;
+      event.preventDefault();
+      fill(main, troubled(event.reason, () => location.reload()));
+    });
   },
   { needs: "person" },
 );

@@ -2,11 +2,11 @@
 
 import { call, get, of } from "./api.js";
 import { changed } from "./beliefs.js";
-import { button, fill, ghosts, h, state, toast } from "./dom.js";
+import { add, button, fill, ghosts, h, state, toast } from "./dom.js";
 import { troubled } from "./shell.js";
 import { moment, sentence } from "./words.js";
 
-const FIRST = 8;
+const PAGE = 6;
 const CAUSES = { adapted: "Learned from choices", edited: "Edited", reverted: "Went back", model: "A new shared model" };
 
 const believed = (version) => version.statements.filter((s) => s.state !== "forgotten" && s.state !== "dropped");
@@ -25,9 +25,9 @@ function entry(held, version, before, latest, revert) {
 
 /** The part of the page with earlier versions. */
 export function historyPart(held) {
-  const [list, more] = [h("ol", { class: "versions", reversed: true }), h("div")];
+  const [list, more] = [h("ol", { class: "versions", reversed: true }, h("li", null, ghosts(60, 60))), h("div")];
   const part = h("section", { class: "part", "aria-labelledby": "history" }, h("header", null, h("h2", { id: "history" }, "History"), h("p", null, "Going back brings the edits of that time back; choices made since stay.")), list, more);
-  let [seen, all] = [-1, false];
+  let seen = -1;
 
   async function revert(version) {
     try {
@@ -39,23 +39,23 @@ export function historyPart(held) {
     await held.load();
   }
 
-  async function load() {
-    if (!list.childElementCount) fill(list, h("li", null, ghosts(60, 60)));
+  /** Show versions before one, or the latest; one more is asked for, to tell what the last one changed. */
+  async function page(before) {
     try {
-      const got = await get(of(held.user, "/persona/versions"));
-      const versions = [...(got.versions ?? got)].sort((a, b) => b.version - a.version);
-      const shown = all ? versions : versions.slice(0, FIRST);
-      fill(list, versions.length ? shown.map((v, at) => entry(held, v, versions[at + 1], at === 0, revert)) : h("li", null, state("No history yet", "It begins with the first full look at the choices.", { inline: true })));
-      fill(more, versions.length > shown.length && button(`All ${versions.length} versions`, () => ((all = true), load())));
+      const got = await get(of(held.user, `/persona/versions?limit=${PAGE + 1}${before ? `&before=${before}` : ""}`));
+      const rows = got.slice(0, PAGE).map((version, at) => entry(held, version, got[at + 1], !before && at === 0, revert));
+      if (!before) fill(list, rows.length ? null : h("li", null, state("No history yet", "It begins with the first full look at the choices.", { inline: true })));
+      add(list, rows);
+      fill(more, got.length > PAGE && button("Earlier versions", () => page(got[PAGE - 1].version)));
     } catch (error) {
-      fill(list, h("li", null, troubled(error, load, { inline: true })));
+      fill(more, troubled(error, () => page(before), { inline: true }));
     }
   }
 
   const draw = () => {
     if (held.persona.version === seen) return;
     seen = held.persona.version;
-    load();
+    page();
   };
   return { part, draw };
 }

@@ -25,9 +25,16 @@ function outcomes({ helped, harmed, even, untested }) {
 
 const gainWords = (gain) => (gain === null || gain === undefined ? "not tested yet" : Math.abs(gain) < 0.005 ? "personas change little here" : `personas ${gain > 0 ? "add" : "cost"} ${Math.abs(100 * gain).toFixed(0)} points on average`);
 
+/** "Prefers shorter answers, firm statements" of ["Prefers shorter answers", "Prefers firm statements"]. */
+function inWords(words) {
+  if (!words.length) return "No shared leaning";
+  const rest = words.slice(1).map((text) => text.replace(/^prefers /i, ""));
+  return sentence([words[0], ...(/^prefers /i.test(words[0]) ? rest : words.slice(1))].join(", "));
+}
+
 function groupList(groups, choose) {
   const buttons = groups.map((group) => {
-    const name = group.words.length ? sentence(group.words.join(", ")) : "No shared leaning";
+    const name = inWords(group.words);
     const made = button("", () => {
       const on = made.getAttribute("aria-pressed") !== "true";
       for (const other of buttons) other.setAttribute("aria-pressed", "false");
@@ -69,7 +76,8 @@ function findPart() {
   const look = async () => {
     const mine = ++round;
     try {
-      const page = await get(`/v1/users?limit=20&like=${encodeURIComponent(field.value.trim())}`);
+      const like = field.value.trim();
+      const page = await get(`/v1/users?limit=10${like && `&like=${encodeURIComponent(like)}`}`);
       if (mine !== round) return;
       const rows = page.users.map((row) => h("tr", null, h("th", { scope: "row" }, h("a", { href: `/me#user=${encodeURIComponent(row.user)}` }, row.user)), h("td", { class: "n" }, number(row.choices))));
       fill(found, rows.length ? h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Person"), h("th", { scope: "col", class: "n" }, "Choices"))), h("tbody", null, rows))) : h("p", { class: "soft" }, "Nobody of that name."));

@@ -6,12 +6,12 @@ const BULLET = /^\s*[-*•+]\s+(.*)$/;
 const NUMBER = /^\s*(\d{1,3})[.)]\s+(.*)$/;
 const HEADING = /^\s{0,3}#{1,6}\s+(.*?)\s*#*$/;
 const FENCE = /^\s*```/;
-const SPAN = /(\*\*[^*\n]+\*\*|`[^`\n]+`)/;
+const SPAN = /(\*\*[^*\n]+\*\*|``[^`\n]+``|`[^`\n]+`)/;
 
 function inline(text) {
   return text.split(SPAN).map((part) => {
     if (part.length > 4 && part.startsWith("**") && part.endsWith("**")) return h("strong", null, part.slice(2, -2));
-    if (part.length > 2 && part.startsWith("`") && part.endsWith("`")) return h("code", null, part.slice(1, -1));
+    if (part.length > 2 && part.startsWith("`") && part.endsWith("`")) return h("code", null, part.replace(/^`+|`+$/g, ""));
     return part;
   });
 }

@@ -1,15 +1,12 @@
-// Choices on their way: kept in memory until the server has them, sent again under the same key, never counted twice.
+// What is on its way: kept in memory until the server has it, in order, sent again until it is there.
 
-import { call } from "./api.js";
-
-const LONGEST = 15;
+const LONGEST = 15; // seconds between two tries at most
 
 /**
- * A queue of choices.
+ * A queue of sendings. Each is tried until it goes well, or the server says that it never will.
  * @param tell called after every change with {waiting, trouble}.
- * @param refused called with a choice that the server will never take, and why.
  */
-export function makeQueue(tell, refused) {
+export function makeQueue(tell) {
   const waiting = [];
   let [busy, trouble, wake, tries] = [false, null, null, 0];
   const news = () => tell({ waiting: waiting.length, trouble });
@@ -21,25 +18,23 @@ export function makeQueue(tell, refused) {
     });
 
   async function sendFirst() {
-    const entry = waiting[0];
+    const { send, sent, failed } = waiting[0];
+    let outcome;
     try {
-      const told = await call("POST", "/v1/feedback", entry.choice, { seconds: 10 });
-      if (told.refused?.length && !told.accepted?.length) throw Object.assign(new Error(told.refused[0].message), { status: 422 });
-      [trouble, tries] = [null, 0];
+      const answer = await send();
+      outcome = () => sent(answer);
     } catch (error) {
-      if (!error.passing) return void (drop(entry), entry.failed(error), refused(entry.choice, error));
-      trouble = error;
-      news();
-      await pause(Math.max(error.retryAfter ?? 0, Math.min(LONGEST, 0.5 * 2 ** tries++) * (0.75 + Math.random() / 2)));
-      return;
+      if (error.passing) {
+        trouble = error;
+        news();
+        return pause(Math.max(error.retryAfter, Math.min(LONGEST, 0.5 * 2 ** tries++) * (0.75 + Math.random() / 2)));
+      }
+      outcome = () => failed(error);
     }
-    drop(entry);
-    entry.sent();
-  }
-
-  function drop(entry) {
-    waiting.splice(waiting.indexOf(entry), 1);
+    [trouble, tries] = [null, 0];
+    waiting.shift();
     news();
+    outcome();
   }
 
   async function run() {
@@ -53,10 +48,9 @@ export function makeQueue(tell, refused) {
   addEventListener("beforeunload", (event) => waiting.length && event.preventDefault());
 
   return {
-    /** Take a choice; the promise is kept when the server has it. */
-    add(choice) {
-      const done = new Promise((sent, failed) => waiting.push({ choice, sent, failed }));
-      done.catch(() => {}); // told by `refused`; whoever waits sees it too
+    /** Take a sending, a function that may be called again and again; the promise is kept when it went well. */
+    add(send) {
+      const done = new Promise((sent, failed) => waiting.push({ send, sent, failed }));
       news();
       run();
       return done;

@@ -56,8 +56,8 @@ export function ago(time, now = Date.now() / 1000) {
   return `${n} ${found[1]}${n === 1 ? "" : "s"} ago`;
 }
 
-export const date = (time) => new Date(time * 1000).toLocaleDateString("en", { day: "numeric", month: "long", year: "numeric" });
-export const moment = (time) => new Date(time * 1000).toLocaleString("en", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
+export const date = (time) => new Date(time * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
+export const moment = (time) => new Date(time * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
 
 /** "2 days 3 hours" of a number of seconds. */
 export function lasting(seconds) {

@@ -135,6 +135,7 @@ def _of_corrections() -> None:
         sa.Column("about", _text, primary_key=True),
         sa.Column("do", _text, nullable=False),
         sa.Column("shift", sa.Float()),
+        sa.Column("own", sa.Float()),
         sa.Column("text", _text),
         sa.Column("time", sa.Float(), nullable=False),
     )
