@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import numpy as np
@@ -67,6 +67,7 @@ class Server:
     workers: int = 1
     more: tuple[str, ...] = ()
     key: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     log: Path = Path(os.devnull)
 
@@ -88,7 +89,10 @@ class Server:
         command += ["--port", str(self.port), "--workers", str(self.workers), *self.more]
         start = time.perf_counter()
         with self.log.open("ab") as out:
-            self.process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+            around = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=out, start_new_session=True, env=around
+            )
         while not self.ready():
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended with {self.process.returncode}: see {self.log}")
@@ -104,6 +108,13 @@ class Server:
                 return bool(answer.status == 200)
         except OSError:
             return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
 
     def kill(self) -> None:
         """SIGKILL to every process of it: nothing is told, nothing is flushed."""

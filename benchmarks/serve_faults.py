@@ -203,14 +203,12 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="palate-faults-"))
     database = Postgres(folder / "pg") if given.postgresql else None
     url = database.url if database else f"sqlite:///{folder / 'faults.db'}"
-    server = Server(url, fitted(folder), free_port(), given.workers, log=folder / "server.log")
-    server.more = ("--rate", "0")
-    server.make_key()
-    print(
-        f"ready after {server.start():.1f} s; {'PostgreSQL' if database else 'SQLite'}, log in {server.log}"
-    )
-    counts = asyncio.run(run(server, database, given))
-    server.stop()
+    with Server(url, fitted(folder), free_port(), given.workers, log=folder / "server.log") as server:
+        server.more = ("--rate", "0")
+        server.make_key()
+        print(f"ready after {server.start():.1f} s on {'PostgreSQL' if database else 'SQLite'}", flush=True)
+        counts = asyncio.run(run(server, database, given))
+        print(f"stopped in {server.stop():.1f} s; the server's log is {server.log}")
     for name, count in sorted(counts.items()):
         print(f"{count:10,}  {name}")
     if given.out:

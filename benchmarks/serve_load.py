@@ -18,6 +18,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from serve_common import Server, Took, fitted, free_port, load, table, world
@@ -161,27 +162,33 @@ async def main() -> None:
     with Upstream("fake:world", key="secret") as fake:
         upstream = fake.url if fake.url.endswith("/v1") else f"{fake.url}/v1"
         database = given.database or f"sqlite:///{folder / 'load.db'}"
-        server = Server(database, fitted(folder), free_port(), given.workers, log=folder / "server.log")
-        server.more = ("--upstream", upstream, "--rate", "0")
-        server.make_key()
-        print(f"ready after {server.start():.1f} s; seeding {given.users} users")
-        users = await seed(server, given.users, 20)
-        rows = {}
-        rows["rank, 4 responses, warm"] = (await ranks(server, users, given.rank_rate, given.seconds)).row()
-        acknowledged, reflected = await choose(server, users, given.choice_rate, given.seconds)
-        rows["choice acknowledged"] = acknowledged.row()
-        rows["choice acknowledged, then ranked by it"] = reflected.row()
-        direct, through = await first_tokens(server, upstream, users[0], 200)
-        rows["first token, upstream alone"] = direct.row()
-        rows["first token, through the proxy"] = through.row()
-        print(table(rows))
-        added = (
-            rows["first token, through the proxy"]["p50_ms"] - rows["first token, upstream alone"]["p50_ms"]
-        )
-        print(f"the proxy adds {added:.2f} ms at the median; {server.used()[1] / 2**20:.0f} MiB resident")
-        print(f"stopped in {server.stop():.2f} s")
-        if given.out:
-            given.out.write_text(json.dumps(rows, indent=1))
+        model = fitted(folder)
+        with Server(database, model, free_port(), given.workers, log=folder / "server.log") as server:
+            server.more = ("--upstream", upstream, "--rate", "0")
+            server.environment = {"PALATE_SERVE_UPSTREAM_KEY": "secret"}
+            server.make_key()
+            print(f"ready after {server.start():.1f} s; seeding {given.users} users", flush=True)
+            rows = await measured(server, upstream, given)
+            print(table(rows))
+            own, through = (
+                rows[f"first token, {way}"]["p50_ms"] for way in ("upstream alone", "through the proxy")
+            )
+            print(f"the proxy adds {through - own:.2f} ms; {server.used()[1] / 2**20:.0f} MiB resident")
+            print(f"stopped in {server.stop():.2f} s")
+    if given.out:
+        given.out.write_text(json.dumps(rows, indent=1))
+
+
+async def measured(server: Server, upstream: str, given: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Measure everything on a server that has started."""
+    users, rows = await seed(server, given.users, 20), {}
+    rows["rank, 4 responses, warm"] = (await ranks(server, users, given.rank_rate, given.seconds)).row()
+    acknowledged, reflected = await choose(server, users, given.choice_rate, given.seconds)
+    rows["choice acknowledged"] = acknowledged.row()
+    rows["choice acknowledged, then ranked by it"] = reflected.row()
+    direct, through = await first_tokens(server, upstream, users[0], 200)
+    rows["first token, upstream alone"], rows["first token, through the proxy"] = direct.row(), through.row()
+    return rows
 
 
 if __name__ == "__main__":

@@ -80,18 +80,16 @@ def main() -> None:
     print(
         f"{given.users:,} users, {given.choices} choices each, written in {time.perf_counter() - start:.0f} s"
     )
-    server = Server(database, fitted(folder), free_port(), log=folder / "server.log")
-    server.more = ("--rate", "0")
-    server.make_key()
-    ready = server.start()
-    resident = server.used()[1] / 2**20
-    rows = {name: took.row() for name, took in asyncio.run(measure(server, names, given.calls)).items()}
-    after = server.used()[1] / 2**20
-    print(
-        f"ready after {ready:.2f} s; resident {resident:.0f} MiB then, {after:.0f} MiB after; {size:,.0f} MiB of files"
-    )
+    with Server(database, fitted(folder), free_port(), log=folder / "server.log") as server:
+        server.more = ("--rate", "0")
+        server.make_key()
+        ready = server.start()
+        resident = server.used()[1] / 2**20
+        rows = {name: took.row() for name, took in asyncio.run(measure(server, names, given.calls)).items()}
+        after = server.used()[1] / 2**20
+    print(f"ready after {ready:.2f} s; {size:,.0f} MiB of files")
+    print(f"resident: {resident:.0f} MiB when ready, {after:.0f} MiB after all calls")
     print(table(rows))
-    server.stop()
     if given.out:
         facts = {"ready_s": ready, "resident_mib": resident, "after_mib": after, "files_mib": size}
         given.out.write_text(json.dumps({**facts, "rows": rows}, indent=1))

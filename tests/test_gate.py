@@ -1,6 +1,6 @@
 """The gate: evidence on held-back choices, a prior by EM, and a weight a user."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from scipy.special import log_expit
 
 from palate.catalogue import build, load
 from palate.checks import people
-from palate.core import Feedback, History, Method, Persona, Population, Query, as_conversation
-from palate.gate import Gate, Held, fold_rows, hold_back
+from palate.core import Feedback, History, Method, MethodError, Persona, Population, Query, as_conversation
+from palate.gate import Gate, Held, fold_rows, held_margins, hold_back
 from palate.gate.gate import mixture
 from palate.gate.held import WEIGHTS, evidence
 
@@ -319,3 +319,87 @@ def test_words_pass_through_the_gate():
     assert persona.text
     assert persona.verdict is not None
     assert persona.provenance.method == "style+gate"
+
+
+# ---- one more choice, and a person's word ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    """A gate over style, and a reader with twelve choices."""
+    gate = Gate(method=build("style"), control=build("pooled")).fit(people(users=40, rows=12))
+    return gate, people(users=2, rows=12, seed=1).history(0)
+
+
+def test_a_verdict_goes_on_as_its_means_do(spoken):
+    gate, reader = spoken
+    persona = gate.adapt(replace(reader, feedback=reader.feedback[:6]))
+    odds, target = [], []
+    for row in reader.feedback[6:]:
+        inner = gate.inner_persona(persona)
+        scores = gate.method.score(inner, row.conversation, row.responses)
+        if row.chosen is None:
+            odds += [scores[i] - scores[j] for i in range(len(scores)) for j in range(i)]
+            target += [0.5] * (len(odds) - len(target))
+        else:
+            odds += [scores[row.chosen] - s for i, s in enumerate(scores) if i != row.chosen]
+            target += [1.0] * (len(odds) - len(target))
+        persona = gate.update(persona, row)
+    start = gate.adapt(replace(reader, feedback=reader.feedback[:6])).verdict
+    first = Population.of(reader.feedback[:6]).pairs
+    n, decided = len(first), int((first.target == 1.0).sum())
+    odds, target = np.array(odds), np.array(target)
+    told = persona.verdict
+    assert told.choices == n + len(odds)
+    right = decided * start.accuracy + (odds[target == 1.0] > 0).sum()
+    assert told.accuracy == pytest.approx(right / (decided + (target == 1.0).sum()))
+    loss = -log_expit(odds) + (1 - target) * odds
+    assert told.log_loss == pytest.approx((n * start.log_loss + loss.sum()) / (n + len(odds)), rel=1e-4)
+
+
+def test_updates_and_adapting_agree_on_how_far_to_apply_it(spoken):
+    gate, reader = spoken
+    persona = Persona(reader.user)
+    for row in reader.feedback:
+        persona = gate.update(persona, row)
+    whole = gate.adapt(reader)
+    assert persona.verdict.choices == whole.verdict.choices
+    assert persona.verdict.weight == pytest.approx(whole.verdict.weight, abs=0.1)
+    assert persona.provenance == whole.provenance
+
+
+def test_a_person_may_say_how_far_to_apply_it_and_choices_do_not_move_that(spoken):
+    gate, reader = spoken
+    persona = gate.adapt(replace(reader, feedback=reader.feedback[:8]))
+    question = "Well?", ["Short.", "A long answer, with much to say. " * 9]
+    plain = gate.control.score(Persona(), *question)
+    for weight in (0.0, 0.4, 1.0):
+        told = gate.with_weight(persona, weight)
+        assert told.verdict.weight == weight
+        own = gate.method.score(gate.inner_persona(persona), *question)
+        mixed = (1 - weight) * (plain[0] - plain[1]) + weight * (own[0] - own[1])
+        assert np.subtract(*gate.score(told, *question)) == pytest.approx(mixed)
+        assert gate.update(told, reader.feedback[8]).vector[-1] == weight
+    with pytest.raises(MethodError, match=r"from 0 \(never\) to 1 \(always\)"):
+        gate.with_weight(persona, 1.2)
+    assert gate.with_weight(Persona("new"), 1.0).verdict is None
+
+
+def test_a_corrections_effect_on_held_back_choices_is_told(spoken):
+    gate, reader = spoken
+    mine = Population.of([reader])
+    held = hold_back(gate.method, gate.control, mine, gate.folds)
+    shift = gate.shift_of(gate.adapt(reader), "length")
+    told = held_margins(gate.method, mine, {"length": -4.0 * np.sign(shift)})
+    np.testing.assert_allclose(told.before, held.personal, atol=1e-6)
+    assert told.worse > told.better
+    assert told.changed == told.better + told.worse <= (mine.pairs.target == 1.0).sum()
+    none = held_margins(gate, mine, {})
+    assert none.changed == 0
+    np.testing.assert_array_equal(none.before, none.after)
+    applied = held_margins(gate, mine, {"length": 0.0}, weight=0.25)
+    np.testing.assert_allclose(
+        applied.before, held.control + 0.25 * (held.personal - held.control), atol=1e-6
+    )
+    with pytest.raises(MethodError, match="it cannot revise"):
+        held_margins(gate_of(Knows()), mine, {})

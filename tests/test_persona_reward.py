@@ -263,3 +263,18 @@ def test_one_persona_for_all_is_the_pooled_model(task, monkeypatch):
     method = model(task)
     assert method.axes_.shape[1] == 0
     assert np.isfinite(log_odds_of(method, task)).all()
+
+
+def test_a_persona_that_is_corrected_is_read_anew():
+    crowd = World.two_tastes(users=60, seed=2).sample().population
+    model = build("rm-persona", {"writer": "style"}).fit(crowd.take_users(crowd.role < 2))
+    persona = next(p for p in model.adapt_batch(crowd.with_role("test").with_split("context")) if p.claims)
+    claim = persona.claims[0]
+    plain = model.revise(persona, {claim.about: 0.0})
+    assert claim.text not in (plain.text or "")
+    assert plain.vector == model.reread(plain).vector
+    assert model.shift_of(plain, claim.about) == 0.0
+    added = model.revise(persona, {"Wants it brief.": 1.0})
+    assert added.text.endswith("Wants it brief. (As the person said.)")
+    assert added.vector == model.reread(added).vector
+    assert model.revise(persona, {claim.about: 1.0}) == persona

@@ -188,3 +188,76 @@ def test_words_are_written_on_demand_and_alike_alone_or_in_a_batch(model, reader
 
 def test_no_user_at_all(model):
     assert len(model.adapt_batch(Population.of([]))) == 0
+
+
+# ---- one more choice, and a person's word --------------------------------------------------------------
+
+
+def test_twenty_updates_are_about_as_good_as_adapting(model, people, readers):
+    context = readers.head(20)
+    updated = []
+    for history in context:
+        persona = Persona(history.user)
+        for row in history.feedback:
+            persona = model.update(persona, row)
+        updated.append(persona)
+    target = people.with_role("test").with_split("target").pairs
+    axes = np.asarray(embed(people.corpus, "style"), np.float64)
+    gap = axes[target.winner] - axes[target.loser]
+    losses = []
+    for vectors in (model.adapt_batch(context).vectors, np.array([p.vector for p in updated])):
+        losses.append(np.mean(np.logaddexp(0, -(gap * model._taste(vectors)[0][target.user]).sum(1))))
+    assert losses[1] < losses[0] + 0.03
+    assert updated[0].provenance.feedback == model.adapt(context.history(0)).provenance.feedback
+
+
+def test_statements_move_with_new_choices(model, readers):
+    history = readers.history(0)
+    before = model.adapt(replace(history, feedback=history.feedback[:12]))
+    claim = about_length(before)[0]
+    shorter = "shorter" in claim.text
+    row = history.feedback[12]
+    short = int(len(row.responses[1]) < len(row.responses[0]))
+    for chosen, side in ((short, shorter), (1 - short, not shorter)):
+        told = about_length(model.update(before, replace(row, chosen=chosen)))[0]
+        assert (told.strength > claim.strength) == side
+        assert (row.id in told.supports) == side
+        assert (row.id in told.contradicts) != side
+        total = len(told.supports) + len(told.contradicts)
+        assert f"{len(told.supports)} of {total} choices that differ in it" in told.text
+        assert 0 < told.low < told.strength < told.high
+
+
+def test_a_forgotten_axis_is_ranked_as_for_everyone_and_told_to_nobody(model, readers):
+    persona = model.adapt(readers.history(0))
+    plain = model.revise(persona, {"length": 0})
+    taste = model._taste(np.array([plain.vector]))[0][0]
+    assert taste[LENGTH] == pytest.approx(model.shared_[LENGTH])
+    gone = next(claim for claim in plain.claims if claim.about == "length")
+    assert not gone.kept
+    assert gone.headline.startswith("Prefers ")
+    assert gone.supports == about_length(persona)[0].supports
+    assert "shorter answers" not in plain.text
+    assert "longer answers" not in plain.text
+    nothing = model.revise(persona, {axis.name: 0.0 for axis in STYLE_AXES})
+    talk = "How?"
+    texts = ["Yes.", "Yes, and here is why: " * 9]
+    np.testing.assert_allclose(model.score(nothing, talk, texts), model.score(Persona(), talk, texts))
+    assert nothing.text.startswith("No preference of style is evident from ")
+
+
+def test_what_a_person_says_stands_with_its_strength_and_turns_its_evidence(model, readers):
+    persona = model.adapt(readers.history(0))
+    claim = about_length(persona)[0]
+    sign = -1.0 if "shorter" in claim.text else 1.0
+    turned = model.revise(persona, {"length": -sign * 3.0 - float(model.shared_[LENGTH])})
+    said = next(c for c in turned.claims if c.about == "length")
+    assert said.headline == ("Prefers longer answers" if sign < 0 else "Prefers shorter answers")
+    assert (said.low, said.strength, said.high) == (3.0, 3.0, 3.0)
+    assert (said.supports, said.contradicts) == (claim.contradicts, claim.supports)
+    assert said.text.endswith("(As the person said.)")
+    assert said.text in turned.text
+    new = model.revise(persona, {"emphasis": 1.5})
+    assert any(c.about == "emphasis" and c.by_hand for c in new.claims)
+    assert model.shift_of(new, "emphasis") == pytest.approx(1.5)
+    assert model.shift_of(new, "colour") is None

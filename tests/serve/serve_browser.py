@@ -1,6 +1,7 @@
 """A real browser for tests of the pages: what it asked for and complained of is held against every visit."""
 
 import shutil
+import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -79,9 +80,12 @@ class Visit:
     def button(self, name, **more):
         return self.page.get_by_role("button", name=name, **more)
 
-    def until(self, script, arg=None):
-        """Wait until an expression is true."""
-        self.page.wait_for_function(script, arg=arg)
+    def until(self, script, arg=None, seconds=15):
+        """Wait until a script is true; asked again and again, since the pages' policy forbids eval."""
+        end = time.monotonic() + seconds
+        while not self.page.evaluate(script, arg):
+            assert time.monotonic() < end, f"still not true after {seconds} s: {script} {arg or ''}"
+            self.page.wait_for_timeout(15)
 
     def forgive(self, part):
         """Drop complaints that a test brings about, such as a refused request."""

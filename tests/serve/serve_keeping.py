@@ -12,17 +12,17 @@ from palate.serve.store.choices import Kept
 from palate.workshop import fit_model
 
 TENANT = "acme"
-_FEW = {"shareds": [0.7], "groups": [], "inducing": 48}
+_FEW = {"shareds": [0.7], "groups": [], "inducing": 40}
 _MODELS = {"first": {"rank": 0, "ranks": [], **_FEW}, "second": {"rank": 0, "ranks": [], **_FEW, "own": 0.5}}
 
 
 @functools.cache
 def world():
-    """Histories of a hundred users, by number."""
+    """Histories of a few users, by number."""
     sample = World(
-        users=100, pairs=12, targets=10, tastes=("short", "long"), mixture=(0.6, 0.4), strength=4.0, seed=5
+        users=60, pairs=12, targets=10, tastes=("short", "long"), mixture=(0.6, 0.4), strength=4.0, seed=5
     ).sample()
-    return sample, [sample.population.history(i) for i in range(100)]
+    return sample, [sample.population.history(i) for i in range(60)]
 
 
 @functools.cache
@@ -34,8 +34,13 @@ def folder(name):
     return where / name
 
 
-@functools.cache
 def served(name="first"):
+    """The model of a folder, loaded once."""
+    return _loaded(name)
+
+
+@functools.cache
+def _loaded(name):
     return Served.load(folder(name))
 
 

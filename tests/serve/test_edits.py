@@ -58,7 +58,9 @@ def test_what_is_forgotten_stays_forgotten(keeper, tmp_path):
     def gone():
         held, now = keeper.current(TENANT, "ann"), keeper.shown(TENANT, "ann")
         assert shift(keeper) == pytest.approx(0.0, abs=1e-9)
-        assert length(now).state == "forgotten" and not [c for c in held.words.claims if c.kept and c.about == "length"]
+        assert length(now).state == "forgotten" and not [
+            c for c in held.words.claims if c.kept and c.about == "length"
+        ]
         return held
 
     rows = of_taste("short", 26)
@@ -107,7 +109,11 @@ def test_a_locked_statement_stays_as_it_stands(keeper):
 def test_a_strength_is_set_the_way_the_sentence_points(keeper):
     shown, _ = patch(keeper, Edit(do="set", about="length", shift=3.0))
     found = length(shown)
-    assert found.state == "said" and found.headline == "Prefers shorter answers" and found.shift == pytest.approx(3.0)
+    assert (
+        found.state == "said"
+        and found.headline == "Prefers shorter answers"
+        and found.shift == pytest.approx(3.0)
+    )
     assert shift(keeper) == pytest.approx(-3.0)
     shown, _ = patch(keeper, Edit(do="set", about="length", shift=-6.0))
     assert length(shown).headline == "Prefers longer answers" and shift(keeper) == pytest.approx(6.0)
@@ -179,7 +185,9 @@ def test_the_effect_is_that_of_held_back_choices(keeper, to):
     )  # fmt: skip
     if to == 8.0:
         assert effect.worse > effect.better and effect.differ
-        assert effect.told.startswith(f"{effect.differ} of {effect.choices} would now be predicted differently: ")
+        assert effect.told.startswith(
+            f"{effect.differ} of {effect.choices} would now be predicted differently: "
+        )
     assert len(told.pairs) == 20
 
 
@@ -200,7 +208,9 @@ def test_there_is_no_effect_without_choices(tmp_path):
     shown, _ = patch(keeper, Edit(do="say", text="Be kind."), user="new")
     assert shown.version == 1 and "Be kind" in keeper.current(TENANT, "new").words.text
     give(keeper, "new", of_taste("short", 6))
-    assert "Be kind" in keeper.current(TENANT, "new").words.text and keeper.current(TENANT, "new").choices == 6
+    assert (
+        "Be kind" in keeper.current(TENANT, "new").words.text and keeper.current(TENANT, "new").choices == 6
+    )
     keeper.store.close()
 
 
@@ -341,7 +351,16 @@ class Written(Method):
         texts = ["\n".join(c.text for c in mine) or None for mine in claims]
         known = np.ones(len(texts), bool)
         return Personas(
-            self.label, self.fingerprint, people.users, None, known, people, None, texts, [()] * len(texts), claims
+            self.label,
+            self.fingerprint,
+            people.users,
+            None,
+            known,
+            people,
+            None,
+            texts,
+            [()] * len(texts),
+            claims,
         )
 
     def _log_odds(self, vectors, queries):

@@ -15,7 +15,10 @@ from palate.serve.store.choices import Kept
 from palate.serve.wire.persona import Edit, Edits
 from palate.serve.wire.use import Next, Rank
 
-TWO = ["It depends.", "It depends on a great many things, each of which deserves a paragraph of its own, and more."]
+TWO = [
+    "It depends.",
+    "It depends on a great many things, each of which deserves a paragraph of its own, and more.",
+]
 
 
 @pytest.fixture
@@ -141,7 +144,9 @@ def test_users_may_use_the_same_keys(keeper):
     for user in users:
         held, shown = keeper.current(TENANT, user), keeper.shown(TENANT, user)
         assert close(held.persona, exact(keeper, user))
-        assert held.persona.provenance.feedback == tuple(f"c{n}" for n in range(len(held.persona.provenance.feedback)))
+        assert held.persona.provenance.feedback == tuple(
+            f"c{n}" for n in range(len(held.persona.provenance.feedback))
+        )
         assert {q.key for s in shown.statements for q in s.supports} <= set(held.persona.provenance.feedback)
 
 
@@ -382,6 +387,8 @@ def test_a_dear_method_is_served_stale_until_a_job_ran(tmp_path):
 
 
 def test_numbers_that_json_lacks_are_kept_finite(keeper):
-    endless = Persona(user="ann", claims=(Claim("x", 1.0, float("-inf"), float("inf")),), vector=(0.1, -1e-300))
+    endless = Persona(
+        user="ann", claims=(Claim("x", 1.0, float("-inf"), float("inf")),), vector=(0.1, -1e-300)
+    )
     back = Persona.from_json(plain(endless))
     assert back.vector == endless.vector and back.claims[0].low < -1e100 < 1e100 < back.claims[0].high

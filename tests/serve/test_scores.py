@@ -5,8 +5,8 @@ import pytest
 from scipy.special import entr, expit
 from serve_keeping import TENANT, body, give, of_taste, opened, served, world
 
-from palate.core import Persona, as_conversation
-from palate.serve.keeper import Row
+from palate.core import Persona, Queries, Query, as_conversation
+from palate.serve.keeper import Row, scores
 from palate.serve.keeper.asking import gains
 from palate.serve.keeper.scores import BESIDE
 from palate.serve.store import choices, pool
@@ -21,7 +21,7 @@ def keeper(tmp_path_factory):
     keeper = opened(tmp_path_factory.mktemp("scores"))
     give(keeper, "brief", of_taste("short", 20))
     give(keeper, "long", of_taste("long", 20))
-    rows = [row for h in world()[1][60:90] for row in h.feedback[:4]]
+    rows = [row for h in world()[1][30:60] for row in h.feedback[:4]]
     keeper.store.write(lambda c: pool.add(c, TENANT, [body(row) for row in rows]))
     yield keeper
     keeper.store.close()
@@ -48,13 +48,19 @@ def test_a_ranking_is_best_first_with_probabilities(keeper):
     assert sum(r.probability for r in answer.ranking) == pytest.approx(1.0)
     odds = np.log(answer.ranking[0].probability / answer.ranking[1].probability)
     assert odds == pytest.approx(answer.ranking[0].score - answer.ranking[1].score)
-    assert (answer.persona.user, answer.persona.choices) == ("brief", 20) and answer.persona.weight is not None
+    assert (answer.persona.user, answer.persona.choices) == (
+        "brief",
+        20,
+    ) and answer.persona.weight is not None
 
 
 def test_equal_responses_share_a_place(keeper):
     answer = keeper.rank(TENANT, Rank(user="brief", conversation="How?", responses=[LONG, LONG, "Yes."]))
     by_index = {r.index: r for r in answer.ranking}
-    assert by_index[0].score == by_index[1].score and [r.index for r in answer.ranking] in ([2, 0, 1], [0, 1, 2])
+    assert by_index[0].score == by_index[1].score and [r.index for r in answer.ranking] in (
+        [2, 0, 1],
+        [0, 1, 2],
+    )
 
 
 def test_rewards_are_log_odds_beyond_what_they_stand_beside(keeper):
@@ -113,7 +119,9 @@ def test_a_jury_by_its_three_rules(keeper):
         return keeper.jury(TENANT, Jury(users=users, conversation="How?", responses=THREE, rule=rule))
 
     mean, worst, votes = asked("mean"), asked("worst"), asked("votes")
-    assert {r.index: r.score for r in mean.ranking} == pytest.approx(dict(enumerate(table.mean(axis=0))), abs=1e-5)
+    assert {r.index: r.score for r in mean.ranking} == pytest.approx(
+        dict(enumerate(table.mean(axis=0))), abs=1e-5
+    )
     assert {r.index: r.score for r in worst.ranking} == pytest.approx(
         dict(enumerate(np.log(share.min(axis=0)))), abs=1e-5
     )
@@ -153,8 +161,6 @@ def test_the_next_pair_is_unseen_and_the_most_telling(keeper):
         everything = pool.sampled(c, TENANT, 1000)
     literal = {}
     for id, offer in everything:
-        from palate.core import Queries, Query
-
         talk = as_conversation(tuple((t["role"], t["content"]) for t in offer["conversation"]))
         query = Queries.of([Query(own, talk, tuple(offer["responses"]))])
         v, s = mixed.variance_batch(query)[0], mixed.score_batch(query)
@@ -174,8 +180,7 @@ def test_what_was_seen_is_not_asked_again_until_it_is_undone(keeper):
         asked = keeper.next_pair(TENANT, "fresh", Next(count=50)).pairs
         assert pair.id not in {p.id for p in asked}
     keeper.store.write(lambda c: choices.remove(c, TENANT, "fresh", "s5"))
-    offered = {p.id for _ in range(1) for p in keeper.next_pair(TENANT, "fresh", Next(count=50)).pairs}
-    assert len(offered) == 50
+    assert len(keeper.next_pair(TENANT, "fresh", Next(count=50)).pairs) == 50
     codes = keeper._offers._seen_by(TENANT, "fresh", keeper.current(TENANT, "fresh")).codes
     assert len(codes) == 5
 
@@ -195,7 +200,10 @@ def test_one_axis_is_not_asked_twice_over(keeper):
 
 
 def test_candidates_of_the_request_take_the_place_of_the_pool(keeper):
-    mine = [Offer(conversation="X?", responses=[THREE[0], LONG]), Offer(conversation="Y?", responses=THREE, id="y")]
+    mine = [
+        Offer(conversation="X?", responses=[THREE[0], LONG]),
+        Offer(conversation="Y?", responses=THREE, id="y"),
+    ]
     asked = keeper.next_pair(TENANT, "brief", Next(candidates=mine, count=9))
     assert {p.id for p in asked.pairs} == {None, "y"}
     assert keeper.next_pair("no pool here", "brief", Next()).pairs == []
@@ -224,8 +232,6 @@ def test_choices_settle_a_persona(keeper):
 
 
 def test_texts_of_a_request_are_read_once(keeper, monkeypatch):
-    from palate.serve.keeper import scores
-
     ask = Rank(user="brief", conversation="Once?", responses=THREE)
     first = keeper.rank(TENANT, ask)
     monkeypatch.setattr(scores, "offered", lambda rows: pytest.fail("the texts were read again"))

@@ -105,12 +105,16 @@ def make_key(
 
 
 @keys.command("list")
-def list_keys(database: Database = "", tenant: Tenant = "default") -> None:
-    """List a tenant's keys and tokens."""
+def list_keys(
+    database: Database = "",
+    tenant: Tenant = "default",
+    user: Annotated[str, typer.Option(help="List this user's tokens instead.")] = "",
+) -> None:
+    """List a tenant's API keys, or a user's tokens."""
     from palate.serve.store import keys as kept
 
     with _open(database) as store, store.read() as c:
-        for key in kept.listed(c, tenant):
+        for key in kept.listed(c, tenant, user or None):
             whose = f"user {key.user}" if key.user else "key"
             print(f"{key.id}  {whose}  {' '.join(key.scopes)}  {key.label}")
 

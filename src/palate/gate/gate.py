@@ -168,7 +168,6 @@ class Gate(Method):
         """Return the persona with one more choice taken in; see :class:`palate.core.Updates`."""
         own = self._resume(persona, feedback.user)
         assert own.provenance is not None
-        assert isinstance(self.method, Updates)
         if feedback.id and feedback.id in own.provenance.feedback:
             return own
         corpus, pairs = one_choice(feedback)
@@ -180,9 +179,7 @@ class Gate(Method):
         personal = self.method.score_batch(asked)
         plain = self.control.score_batch(replace(asked, personas=Personas.of([control])))
         held = Held(pairs, personal[0::2] - personal[1::2], plain[0::2] - plain[1::2])
-        new = self.method.update(inner, feedback)
-        if isinstance(self.control, Updates):
-            control = self.control.update(control, feedback)
+        new, control = (_taught(m, p, feedback) for m, p in ((self.method, inner), (self.control, control)))
         share, told, weight = vector[end:-2], vector[-2], vector[-1]
         if share.any():
             share = share * np.exp(evidence(held, 1)[0])
@@ -195,8 +192,8 @@ class Gate(Method):
     def _revise(self, persona: Persona, shifts: Mapping[str, float]) -> Persona:
         """Return the persona as its person wants it, by its method; see :class:`palate.core.Revises`."""
         own = self._resume(persona)
-        assert isinstance(self.method, Revises)
         inner = self.inner_persona(own)
+        assert isinstance(self.method, Revises)
         new = self.method.revise(inner, shifts)
         rest = (own.vector or ())[len(inner.vector or ()) :]
         return replace(new, vector=(*(new.vector or ()), *rest), provenance=own.provenance)
@@ -268,6 +265,12 @@ class Gate(Method):
 
 def _fitted(method: Method) -> bool:
     return bool(getattr(method, "fitted_", False))
+
+
+def _taught(method: Method, persona: Persona, feedback: Feedback) -> Persona:
+    """Return the persona with one more choice taken in, or as it is where the method has no update."""
+    update: Callable[[Persona, Feedback], Persona] | None = getattr(method, "update", None)
+    return persona if update is None else update(persona, feedback)
 
 
 def mixture(likelihood: Floats, rounds: int = 200) -> Floats:

@@ -130,12 +130,12 @@ def fold_rows(population: Population, folds: int) -> NDArray[np.int64]:
 
 def evidence(held: Held, n_users: int) -> Floats:
     """Return float64 [users, weights]: the log-likelihood of each user's pairs at each weight."""
-    out = np.zeros((n_users, len(WEIGHTS)))
-    for column, weight in enumerate(WEIGHTS):
-        mixed = held.control + weight * (held.personal - held.control)
-        nll = log_loss(mixed, held.pairs.target)
-        out[:, column] = -np.bincount(held.pairs.user, weights=nll, minlength=n_users)
-    return out
+    mixed = held.control[:, None] + WEIGHTS * (held.personal - held.control)[:, None]
+    loss = log_loss(mixed, held.pairs.target[:, None])
+    if n_users == 1:
+        return np.asarray(-loss.sum(axis=0)[None])
+    user = held.pairs.user
+    return np.stack([-np.bincount(user, weights=column, minlength=n_users) for column in loss.T], axis=1)
 
 
 def verdicts_of(held: Held, n_users: int, weight: Floats) -> Verdicts:
@@ -162,21 +162,24 @@ def verdicts_of(held: Held, n_users: int, weight: Floats) -> Verdicts:
 
 def tested(verdict: Verdict | None, held: Held, decided: int, weight: float) -> tuple[Verdict, int]:
     """Return a verdict with the pairs of one more choice, and on how many decided pairs it rests now."""
-    new = verdicts_of(held, 1, np.array([weight])).of(0)
-    assert new is not None
-    fresh = int((held.pairs.target == 1.0).sum())
-    if verdict is None:
-        return new, fresh
-    n, m = verdict.choices, new.choices
+    decided_now = held.pairs.target == 1.0
+    fresh, m = int(decided_now.sum()), len(held.pairs)
+    old = verdict or Verdict(0, 0.5, 0.5, 0.0, 0.0, weight)
+    n = old.choices
 
-    def both(old: float, more: float, a: int, b: int) -> float:
-        return (a * old + b * more) / (a + b) if a + b else old
+    def accuracy(before: float, odds: Floats) -> float:
+        right = odds[decided_now]
+        total = decided * before + float((right > 0).sum() + 0.5 * (right == 0).sum())
+        return total / (decided + fresh) if decided + fresh else before
+
+    def loss(before: float, odds: Floats) -> float:
+        return (n * before + float(log_loss(odds, held.pairs.target).sum())) / (n + m)
 
     return Verdict(
         n + m,
-        both(verdict.accuracy, new.accuracy, decided, fresh),
-        both(verdict.control_accuracy, new.control_accuracy, decided, fresh),
-        both(verdict.log_loss, new.log_loss, n, m),
-        both(verdict.control_log_loss, new.control_log_loss, n, m),
+        accuracy(old.accuracy, held.personal),
+        accuracy(old.control_accuracy, held.control),
+        loss(old.log_loss, held.personal),
+        loss(old.control_log_loss, held.control),
         weight,
     ), decided + fresh

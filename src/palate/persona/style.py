@@ -52,6 +52,7 @@ Floats = NDArray[np.floating[Any]]
 _SIDES = 1.96  # half-width of a 95 % interval, in standard deviations
 _STEPS = np.linspace(0.0, 10.0, 201)  # how far from the mode the log posterior is looked at, in prior sd
 _NAMES = tuple(axis.name for axis in STYLE_AXES)
+_NUMBERS = 1 << 16  # of a block of steps looked at together
 _DIFFERS = 0.25  # a choice speaks of an axis when its options differ by at least this much of a unit
 
 
@@ -140,14 +141,15 @@ class Style(Method):
         p = expit(latent)
         covariance = np.linalg.inv(np.eye(len(mean)) + slope.T @ ((p * (1 - p))[:, None] * slope))
         line = covariance / np.diag(covariance)  # column j: where the axes go as v_j grows by one
-        move = slope @ line
+        move, at_once = slope @ line, max(1, _NUMBERS // max(slope.size, 1))
         ends = []
         for side in (-1.0, 1.0):
             rise = np.empty((len(_STEPS), len(mean)))
-            for number, step in enumerate(side * _STEPS):
-                there = mean[:, None] + step * line
-                loss = log_loss(latent[:, None] + step * move, own.target[:, None]) if len(own) else move
-                rise[number] = 0.5 * (there**2).sum(0) + loss.sum(0)
+            for first in range(0, len(_STEPS), at_once):
+                steps = side * _STEPS[first : first + at_once, None, None]
+                there = mean[:, None] + steps * line
+                loss = log_loss(latent[:, None] + steps * move, own.target[:, None])
+                rise[first : first + at_once] = 0.5 * (there**2).sum(1) + loss.sum(1)
             root = np.sqrt(2.0 * np.maximum(rise - rise[0], 0.0))
             reach = np.array([np.interp(_SIDES, root[:, j], _STEPS) for j in range(len(mean))])
             ends.append(np.hypot(self.spread_ * reach, _SIDES * np.sqrt(self.shared_variance_)))

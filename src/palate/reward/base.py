@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 from palate.core import Corpus, Method, Pairs, Population, Queries
 from palate.models.features import embed
 from palate.numerics.design import log_loss, mean_by
 
-__all__ = ["EmbeddingMethod", "Validation", "best", "option_dot"]
+__all__ = ["EmbeddingMethod", "Validation", "best", "evident", "option_dot", "sharpen"]
 
 Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
@@ -55,6 +56,25 @@ def best(losses: Sequence[Floats]) -> int:
     """Return the candidate with the lowest mean loss over users; the first where none can be measured."""
     means = [float(x.mean()) if len(x) else 0.0 for x in losses]
     return int(np.argmin(means))
+
+
+def evident(with_directions: Floats, without: Floats) -> bool:
+    """Say whether the users' paired log-losses fell by more than one standard error."""
+    gain = without - with_directions
+    return len(gain) > 1 and bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
+
+
+def sharpen(validation: Validation, differences: Floats) -> float:
+    """Return the factor of the log-odds that serves validation users best; 1 where there are few."""
+    users = len(validation.losses_of(differences))
+    if not users:
+        return 1.0
+
+    def cost(log_factor: float) -> float:
+        loss = float(validation.losses_of(np.exp(log_factor) * differences).mean())
+        return users * loss + 0.5 * (log_factor / 0.2) ** 2
+
+    return float(np.exp(minimize_scalar(cost, bounds=(-1.0, 1.0), method="bounded").x))
 
 
 @dataclass(kw_only=True, eq=False)

@@ -34,7 +34,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from palate.core import (
     ConfigError,
@@ -55,7 +54,7 @@ from palate.numerics.groups import Groups, fit_groups
 from palate.numerics.kernel import ItemKernel
 from palate.numerics.laplace import UserPairs, posterior
 from palate.numerics.mixed_effects import MixedEffects, Scales, fit_mixed_effects, merge
-from palate.reward.base import EmbeddingMethod, Validation
+from palate.reward.base import EmbeddingMethod, Validation, evident, sharpen
 from palate.reward.projection import Projection, Shifts
 
 __all__ = ["Mixed"]
@@ -135,7 +134,7 @@ class Mixed(EmbeddingMethod):
         if self.rank and self.ranks:
             grid = [Scales(scale, p, r) for r in self.ranks for p in self.personals]
             personal = [tried(s, flat[_lowest(flat)][0].w) for s in grid]
-            if _evident(personal[_lowest(personal)][1], flat[_lowest(flat)][1]):
+            if evident(personal[_lowest(personal)][1], flat[_lowest(flat)][1]):
                 admitted = flat + personal
         mean = np.array([losses.mean() if len(losses) else 0.0 for _, losses in admitted])
         weights = np.exp(-(mean - mean.min()) * max(1, len(admitted[0][1])))
@@ -144,7 +143,7 @@ class Mixed(EmbeddingMethod):
         self.rank_ = int(model.directions.shape[1])
         self._choose_groups(model, design, validation, (x, fixed[design.items]), probe)
         asked_of = _differences(model, validation, *probe, self._groups())
-        self.sharpness_ = _sharpen(validation, asked_of)
+        self.sharpness_ = sharpen(validation, asked_of)
 
     def _choose_groups(
         self,
@@ -174,7 +173,7 @@ class Mixed(EmbeddingMethod):
         if not tried:
             return
         best, losses = min(tried, key=lambda one: one[1].mean() if len(one[1]) else 0.0)
-        if _evident(losses, validation.losses_of(_differences(model, validation, *probe))):
+        if evident(losses, validation.losses_of(_differences(model, validation, *probe))):
             self.group_weights_, self.group_means_, self.group_within_ = best.weights, best.means, best.within
 
     def _condense(self, population: Population) -> Floats:
@@ -208,17 +207,18 @@ class Mixed(EmbeddingMethod):
         corpus, pairs = one_choice(feedback)
         offset, g = self._projected(corpus)
         mean, variance, share = np.split(np.array(own.vector), [g.shape[1], 2 * g.shape[1]])
-        axes, groups = self._shifts.set_axes(variance), self._groups()
+        shifts, groups = self._shifts, self._groups()
+        axes = shifts.set_axes(variance)
         plain = Belief(mean[None], variance[None], np.ones(1))
         believed = take_in(
             plain if groups is None else apart(mean, variance, share, groups),
             offset[pairs.winner] - offset[pairs.loser],
-            self._shifts.held(g[pairs.winner] - g[pairs.loser], axes),
+            shifts.held(g[pairs.winner] - g[pairs.loser], axes),
             pairs.target,
         )
-        stand = self._shifts.of(mean)
+        stand = shifts.of(mean)
         mean, variance = believed.moments
-        mean = self._shifts.moved(mean, {axis: stand[axis] for axis in axes})
+        mean = shifts.moved(mean, {axis: stand[axis] for axis in axes})
         variance[self.rank_ + np.array(axes, np.int64)] = 0.0
         kept = np.concatenate([mean, variance, share if groups is None else believed.share])
         return replace(own, vector=tuple(kept.tolist()), provenance=own.provenance.after(feedback))
@@ -231,12 +231,12 @@ class Mixed(EmbeddingMethod):
         """
         own = self._resume(persona)
         wanted, vector = axis_shifts(shifts, STYLE_NAMES, self.label), np.array(own.vector)
-        size = len(self._shifts.average)
-        stand = self._shifts.of(vector[:size])
+        size, tastes = len(self._shifts.average), self._shifts
+        stand = tastes.of(vector[:size])
         moved = {axis: shift for axis, shift in wanted.items() if not np.isclose(shift, stand[axis], 1e-9)}
         if not moved:
             return own
-        vector[:size] = self._shifts.moved(vector[:size], moved)
+        vector[:size] = tastes.moved(vector[:size], moved)
         vector[size + self.rank_ + np.array(list(moved))] = 0.0
         return replace(own, vector=tuple(vector.tolist()))
 
@@ -249,7 +249,7 @@ class Mixed(EmbeddingMethod):
 
     @property
     def _shifts(self) -> Shifts:
-        return Shifts(self.spread_, self._projection.along, self.group_weights_ @ self.group_means_)
+        return self._served[1]
 
     def variance_batch(self, queries: Queries) -> Floats:
         """Return float64 [queries]: posterior variance of the log-odds of one option over another."""
@@ -284,11 +284,17 @@ class Mixed(EmbeddingMethod):
 
     @property
     def _projection(self) -> Projection:
-        """The fitted model's projection, made on first use."""
-        made: tuple[str, Projection] | None = self.__dict__.get("_made")
+        return self._served[0]
+
+    @property
+    def _served(self) -> tuple[Projection, Shifts]:
+        """What serving needs of the fitted model beyond its state, made on first use."""
+        made: tuple[str, tuple[Projection, Shifts]] | None = self.__dict__.get("_made")
         if made is None or made[0] != self.fingerprint:
             model = MixedEffects(self.shared_, self.directions_, self.spread_)
-            made = self.fingerprint, Projection.of(self._kernel(), model)
+            projection = Projection.of(self._kernel(), model)
+            average = self.group_weights_ @ self.group_means_
+            made = self.fingerprint, (projection, Shifts(self.spread_, projection.along, average))
             self.__dict__["_made"] = made
         return made[1]
 
@@ -329,12 +335,6 @@ def _lowest(candidates: list[tuple[MixedEffects, Floats]]) -> int:
     return int(np.argmin([losses.mean() if len(losses) else 0.0 for _, losses in candidates]))
 
 
-def _evident(with_directions: Floats, without: Floats) -> bool:
-    """Say whether the users' paired log-losses fell by more than one standard error."""
-    gain = without - with_directions
-    return len(gain) > 1 and bool(gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain)))
-
-
 def _no_groups(size: int) -> tuple[Floats, Floats, Floats]:
     return np.ones(1), np.zeros((1, size)), np.eye(size)
 
@@ -358,19 +358,6 @@ def _believe(table: UserPairs, groups: Groups | None, block: int = 16384) -> tup
     empty = [(np.zeros((0, groups.means.shape[1])),) * 2 + (np.zeros((0, len(groups.weights))),)]
     mean, variance, share = (np.concatenate(column) for column in zip(*(parts or empty), strict=True))
     return mean, variance, share
-
-
-def _sharpen(validation: Validation, differences: Floats) -> float:
-    """Return the factor of the log-odds that serves validation users best; 1 where there are few."""
-    users = len(validation.losses_of(differences))
-    if not users:
-        return 1.0
-
-    def cost(log_factor: float) -> float:
-        loss = float(validation.losses_of(np.exp(log_factor) * differences).mean())
-        return users * loss + 0.5 * (log_factor / 0.2) ** 2
-
-    return float(np.exp(minimize_scalar(cost, bounds=(-1.0, 1.0), method="bounded").x))
 
 
 def _differences(

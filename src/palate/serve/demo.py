@@ -14,11 +14,10 @@ from palate.core import Population
 from palate.feedback import write_jsonl
 from palate.feedback.world import World
 from palate.serve.settings import Settings
-from palate.serve.store import Store, choices, jobs, keys, people, pool
+from palate.serve.store import Connection, Store, choices, jobs, keys, people, pool
 from palate.serve.store.choices import Kept
 from palate.serve.store.clock import now
 from palate.serve.wire.rights import SCOPES
-from palate.serve.wire.use import Offer
 
 __all__ = ["FOLDER", "TENANT", "YOU", "prepare"]
 
@@ -90,13 +89,13 @@ def _report(folder: Path) -> Path:
     if not path.exists():
         print("demo: comparing methods on people they never saw (some 10 seconds) ...", flush=True)
         methods: dict[str, Mapping[str, Any]] = {"pooled": {}, "individual": {}, "style": {}, "mixed": QUICK}
-        study = Study(world={"users": 160, "pairs": 16, "strength": 1.5}, methods=methods, suite="none")
+        study = Study(world={"users": 160, "pairs": 16, "strength": 2.5}, methods=methods, suite="none")
         study.prepare().run(path.parent)
     return path
 
 
 def _world(users: int, pairs: int, seed: int) -> Population:
-    return World(users=users, pairs=pairs, targets=2, strength=1.5, seed=seed).sample().population
+    return World(users=users, pairs=pairs, targets=2, strength=2.5, seed=seed).sample().population
 
 
 def _settle(store: Store) -> None:
@@ -104,13 +103,17 @@ def _settle(store: Store) -> None:
     with store.read() as c:
         if people.count(c, TENANT):
             return
-    sample = _world(len(NAMES), 28, seed=5)
+    sample = _world(len(NAMES), 44, seed=5)
     rows = list(_choices(sample))
     offers = list(_offers(_world(60, 12, seed=9)))
-    for start in range(0, len(rows), 200):
-        store.write(lambda c, some=rows[start : start + 200]: choices.add(c, TENANT, some))  # type: ignore[misc]
-    store.write(lambda c: pool.add(c, TENANT, offers))
-    store.write(lambda c: [jobs.queue(c, TENANT, name, now()) for name in NAMES])
+
+    def op(c: Connection) -> None:
+        choices.add(c, TENANT, rows)
+        pool.add(c, TENANT, offers)
+        for name in NAMES:
+            jobs.queue(c, TENANT, name, now())
+
+    store.write(op)
 
 
 def _choices(sample: Population) -> Iterator[Kept]:
@@ -119,7 +122,7 @@ def _choices(sample: Population) -> Iterator[Kept]:
     for number in range(sample.n_rows):
         row = sample.row(number)
         place = NAMES.index(names[row.user])
-        if sample.rank[number] >= 4 + place % 27:
+        if sample.rank[number] >= 4 + (7 * place) % 43:
             continue
         body = {
             "conversation": [turn._asdict() for turn in row.conversation],
@@ -130,7 +133,7 @@ def _choices(sample: Population) -> Iterator[Kept]:
         yield Kept(names[row.user], row.id, body, row.time)
 
 
-def _offers(sample: Population) -> Iterator[Offer]:
+def _offers(sample: Population) -> Iterator[dict[str, Any]]:
     """Yield pairs to choose from, each once."""
     seen: set[tuple[str, ...]] = set()
     for number in range(sample.n_rows):
@@ -138,12 +141,13 @@ def _offers(sample: Population) -> Iterator[Offer]:
         key = (row.conversation[-1].content, *sorted(row.responses))
         if key not in seen and len(seen) < _POOL:
             seen.add(key)
-            yield Offer(
-                conversation=[turn._asdict() for turn in row.conversation], responses=list(row.responses)
-            )  # type: ignore[list-item]
+            yield {
+                "conversation": [turn._asdict() for turn in row.conversation],
+                "responses": list(row.responses),
+            }
 
 
-def _secrets(c: Any) -> Sequence[str]:
+def _secrets(c: Connection) -> Sequence[str]:
     """Make fresh secrets for the operator, for you and for somebody who has chosen often."""
     person = ["feedback", "read", "use", "edit", "erase"]
     of = [(None, "operator of the demo", SCOPES), (YOU, "you", person), (NAMES[25], NAMES[25], person)]

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -41,17 +42,21 @@ def serve(settings: Settings, told: Sequence[str] = ()) -> None:
 
     Args:
         settings: What to serve, and where.
-        told: Lines to print once it listens.
+        told: Lines to print once it listens; ``{url}`` in them is where.
 
     Raises:
-        ConfigError: If no model was given and none was served before, or the port is taken.
+        ConfigError: If there is no model, or the port is taken.
         StorageError: If the database cannot be opened.
     """
     settings = replace(settings, port=_free_port(settings))
     secret = _prepare(settings)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    lines = [f"Palate {__version__} serves {url}", *told, *(_welcome(url, secret) if secret else ())]
+    lines = [
+        f"Palate {__version__} serves {url}",
+        *(line.replace("{url}", url) for line in told),
+        *(_welcome(url, secret) if secret else ()),
+    ]
     threading.Thread(target=_print_when_up, args=((host, settings.port), lines), daemon=True).start()
     with _shared_figures(settings.workers):
         if settings.workers == 1:
@@ -80,6 +85,8 @@ def first_key(store: Store) -> str | None:
 
 def _prepare(settings: Settings) -> str | None:
     """Bring the database up to date, once for all workers, and see that there is a model."""
+    if settings.model and not (Path(settings.model) / "model.json").is_file():
+        raise ConfigError(f"{settings.model} holds no model: name a folder that `palate fit` wrote")
     store = Store.open(settings.database)
     try:
         with store.read() as c:

@@ -9,24 +9,26 @@ Five kinds, each a message and its reply, in either phrasing of :mod:`palate.sma
     survey      past choices, and which side of every axis they favour
 
 A person of taste t writes the value +1 on axis k with probability sigmoid(2 t_k): the same taste by which
-people choose. Personal statements are of one to all axes, in any order, in most documents among statements
-that say nothing of taste (hobbies, topics), so that a model learns to follow them in any form.
+people choose. Personal statements are of one to all axes, in any order, in the words of their topic's
+dialect, in most documents among statements that say nothing of taste (hobbies, topics), so that a model
+learns to follow them in any form.
 
-An annotator writes some fourteen statements. Most are beside the point. A statement of taste comes from one
-look at one past choice, on one axis on which its answers differ: it quotes the word of the chosen answer, or
-by mistake that of the rejected one. Its strength is a guess. So the right statements are in the support of a
-model that learned from annotators, with some ability to read choices, but its descriptions are long, repeat
-themselves, leave axes out and are wrong on many.
+Most annotators are careless. They write some fourteen statements, most of them beside the point. A statement
+of taste comes from one look at one past choice, on one axis on which its answers differ: it quotes the word
+of the chosen answer, or by mistake that of the rejected one. Its strength is a guess. Three in ten annotators
+are careful: they name, axis by axis, the side that most of the choices favour (the crowd's where none do), in
+the words of one of the choices. So a base model can sum people up, and mostly does not: asked to describe a
+person it is long, repeats itself, leaves axes out and is wrong on many, as instruct models are until they are
+tuned. Asked straight out, side by side for every axis, everybody is careful: a survey.
 
-Asked straight out, side by side for every axis, a reader is careful: a survey names, axis by axis, the side
-that most of the choices favour (the crowd's where none do). So a base model can read choices if it is asked
-about each axis, as an instruct model can, and does not do so when it is asked to describe a person. Reading
-is learned from few choices first (``pace``): from ten at once, models of this size learn the crowd's side and
-stay there.
+Reading is learned from few choices first, from ten at once later: from ten at once alone, models of this size
+are slow to see more than the crowd's side. What is asked about a person after each of their choices comes as
+one family of documents that begin alike (``readings``), which is read once.
 
 There is no document in which past choices are followed by an answer: that past choices bear on what to write
 is for a method to find out. The shares were set so that a base follows personas and reads choices within
-minutes. Surveys and the pace were added after bases without them could not read, and tuning could not help.
+minutes. Surveys, careful annotators and the order of reading were added after bases without them could not
+read, or could not be tuned to say what they read within a few hundred steps.
 """
 
 from collections.abc import Callable, Sequence
@@ -170,8 +172,15 @@ def readings(
 
     The documents of a list begin alike, so that a model may read that beginning once.
 
-    >>> [len(told) > 9 for told in readings(2, np.random.default_rng(0), Language())]
-    [True, True]
+    Args:
+        n: How many people.
+        rng: Where chance comes from.
+        language: The words.
+        most: Choices of each.
+
+    >>> family = readings(1, np.random.default_rng(0), Language())[0]
+    >>> family[0].content.split()[:3] == family[-1].content.split()[:3]
+    True
     """
     out = []
     for _ in range(n):

@@ -16,6 +16,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 from palate import __version__
+from palate.core import PalateError
 from palate.serve.http.audit import Audit
 from palate.serve.http.caller import Keyring
 from palate.serve.http.edge import Edge
@@ -89,7 +90,11 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
         kept = store or Store.open(settings.database)
-        kept_by = keeper or _keeper(settings, kept)
+        try:
+            kept_by = keeper or _keeper(settings, kept)
+        except PalateError as error:
+            log("error", message=f"cannot start: {error}")
+            raise
         upstream = Upstream.of(settings)
         upstream.note = metrics.upstream
         app.state.upstream = upstream

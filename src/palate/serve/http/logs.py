@@ -41,7 +41,7 @@ class _AsJson(logging.Handler):
             "log",
             level=record.levelname.lower(),
             source=f"{record.name}:{record.funcName}",
-            message=str(record.msg)[:200],
+            message=str(record.msg).partition("\n")[0][:200],
             kind=getattr(kind, "__name__", None),
         )
 

@@ -73,7 +73,8 @@ class Current:
         if held is not None:
             return held
         with self._locks[hash((tenant, user)) % len(self._locks)]:
-            return self._looked_up(tenant, user) or self._fresh(tenant, [user])[user]
+            held = self._looked_up(tenant, user, steps=True)
+            return held or self._fresh(tenant, [user])[user]
 
     def many(self, tenant: str, users: Sequence[str]) -> list[Held]:
         """Return what is believed of each of several users, those that need it made in one batch."""
@@ -113,10 +114,24 @@ class Current:
             find_words=lambda held: self._find_words("", held),
         )
 
-    def _looked_up(self, tenant: str, user: str) -> Held | None:
+    def _looked_up(self, tenant: str, user: str, *, steps: bool = False) -> Held | None:
+        """Return what is in memory, if it is current, or with ``steps`` can be brought there by steps."""
         with self._store.read() as c:
             state = people.state(c, tenant, user)
-        return self._fitting(tenant, user, state)
+            held = self._fitting(tenant, user, state)
+            if held is not None or state is None or not steps:
+                return held
+            before = self._held.get((tenant, user))
+            base = self._in_memory(before, state, self._shelf.active)
+            if before is None or base is None or not self._few(base[1], state, before.served):
+                return None
+            rows = choices.history(c, tenant, user, after=base[1]).feedback
+        plan = _Plan(state, before.served, before.edits, base[0], state.head, False, rows)
+        return self._hold(tenant, user, plan, None)
+
+    def _few(self, upto: int, state: UserState, served: Served) -> bool:
+        """Return whether what is new can be taken in one by one."""
+        return isinstance(served.method, Updates) and state.head - upto <= STEPS
 
     def _fitting(self, tenant: str, user: str, state: UserState | None) -> Held | None:
         """Return what is in memory, if nothing changed since it was made."""
@@ -181,8 +196,10 @@ class Current:
                 body,
                 kept.words,
             )
-        base = self._base(tenant, user, state, kept if mine else None, served)
-        if base is not None and isinstance(served.method, Updates) and head - base[1] <= STEPS:
+        base = self._in_memory(self._held.get((tenant, user)), state, served)
+        if base is None and mine and kept is not None:
+            base = Persona.from_json(kept.made), kept.upto
+        if base is not None and self._few(base[1], state, served):
             rows = choices.history(c, tenant, user, after=base[1]).feedback
             return _Plan(state, served, edits, base[0], head, False, rows)
         if served.cheap:
@@ -194,14 +211,11 @@ class Current:
             return _Plan(state, before, edits, Persona.from_json(kept.made), kept.upto, False)
         return _Plan(state, served, edits, Persona(user=user), 0, False)
 
-    def _base(
-        self, tenant: str, user: str, state: UserState, kept: KeptPersona | None, served: Served
-    ) -> tuple[Persona, int] | None:
-        """Return a persona to take new choices into, and the number of the last it reflects.
+    def _in_memory(self, held: Held | None, state: UserState, served: Served) -> tuple[Persona, int] | None:
+        """Return a persona in memory to take new choices into, and the number of the last it reflects.
 
-        One in memory serves if none of its choices was removed since: then all that came are in the total.
+        It serves if none of its choices was removed since: then all that came are in the total.
         """
-        held = self._held.get((tenant, user))
         if (
             held is not None
             and held.state is not None
@@ -211,7 +225,7 @@ class Current:
             and held.state.total + state.head - held.state.head == state.total
         ):
             return held.made, held.upto
-        return None if kept is None else (Persona.from_json(kept.made), kept.upto)
+        return None
 
     def _hold(self, tenant: str, user: str, plan: _Plan, whole: Persona | None) -> Held:
         served, base = plan.served, plan.base if whole is None else whole

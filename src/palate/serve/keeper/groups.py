@@ -7,7 +7,7 @@ user stands by the statements that hold of them.
     X [users, pairs]     scores, the average user's taken off
     X = U S V'           the map: the first two columns of U S, each axis' share of the variance told
     groups               k-means on the first columns; k = 1 ... 6 by the Bayesian information criterion of
-                         round normals, each group with a variance of its own
+                         normals with one covariance for all groups: one long cloud stays one group
     words of a group     statements that its members share more often than all users do; never one that
                          fewer than ``ALIKE`` of them have, so that no single person's words are shown
 
@@ -44,7 +44,7 @@ ALIKE = 5
 """Members of a group who must share a statement before it is shown."""
 KEPT = 60.0
 """Seconds for which a map is kept."""
-_PAIRS, _READ, _MOST_GROUPS, _WORDS = 32, 40, 6, 3
+_PAIRS, _READ, _MOST_GROUPS, _WORDS, _AXES = 32, 40, 6, 3, 3
 _log = logging.getLogger(__name__)
 
 
@@ -169,7 +169,9 @@ def _placed(served: Served, users: Sequence[_User], texts: Offered | None) -> Fl
     if scored and texts is not None:
         return _by_scores(served, users, texts)
     common = [key for key, n in Counter(k for u in users for k in u.about).most_common(64) if n > 1]
-    return np.array([[key in u.about for key in common] for u in users], float).reshape(len(users), -1)
+    return np.array([[key in u.about for key in common] for u in users], float).reshape(
+        len(users), len(common)
+    )
 
 
 def _by_scores(served: Served, users: Sequence[_User], texts: Offered) -> Floats:
@@ -224,13 +226,14 @@ def grouped(place: Floats) -> NDArray[np.int64]:
         return np.zeros(n, np.int64)
     centred = place - place.mean(axis=0)
     _, vectors = np.linalg.eigh(centred.T @ centred)
-    points = centred @ vectors[:, ::-1][:, : min(5, place.shape[1])]
+    points = centred @ vectors[:, ::-1][:, : min(_AXES, place.shape[1])]
     scale = points.std()
     if not scale > 1e-9:
         return np.zeros(n, np.int64)
     points = points / scale
     best, lowest = np.zeros(n, np.int64), np.inf
-    for k in range(1, min(_MOST_GROUPS, n // ALIKE) + 1):
+    apart = len(np.unique(points.round(6), axis=0))
+    for k in range(1, min(_MOST_GROUPS, n // ALIKE, apart) + 1):
         label = _kmeans(points, k)
         cost = _criterion(points, label, k)
         if cost < lowest:
@@ -253,16 +256,16 @@ def _kmeans(points: Floats, k: int) -> NDArray[np.int64]:
 
 
 def _criterion(points: Floats, label: NDArray[np.int64], k: int) -> float:
-    """Return the Bayesian information criterion of round normals, one a group."""
+    """Return the Bayesian information criterion of normals with one covariance for all groups."""
     n, d = points.shape
-    cost = 0.0
-    for group in range(k):
-        mine = points[label == group]
-        if len(mine) < 2:
-            return np.inf
-        variance = max(float(((mine - mine.mean(axis=0)) ** 2).mean()), 1e-6)
-        cost += len(mine) * (d * np.log(variance) - 2.0 * np.log(len(mine) / n))
-    return float(cost + (k * (d + 2) - 1) * np.log(n))
+    counts = np.bincount(label, minlength=k)
+    if counts.min() < 2:
+        return np.inf
+    means = np.stack([points[label == group].mean(axis=0) for group in range(k)])
+    rest = points - means[label]
+    within = rest.T @ rest / n + 1e-3 * np.eye(d)
+    size = k * d + d * (d + 1) / 2 + k - 1
+    return float(n * np.linalg.slogdet(within)[1] - 2.0 * counts @ np.log(counts / n) + size * np.log(n))
 
 
 def _points(users: Sequence[_User], where: Floats, group: NDArray[np.int64]) -> list[Point]:

@@ -71,11 +71,14 @@ class Offers:
         mine = self._of(tenant)
         if mine.rows:
             return self._by(mine.yard, held)
-        rows = self._seen_by(tenant, user, held).rows
-        if not rows:
-            return settled(held.choices, None, None)
-        own = yardstick(offered(rows))
-        return settled(held.choices, spread_of(held, own), spread_of(held, own, Persona()))
+        if "own" not in held.memo:
+            rows = self._seen_by(tenant, user, held).rows
+            own = yardstick(offered(rows))
+            held.memo["own"] = (
+                None,
+                settled(held.choices, spread_of(held, own), spread_of(held, own, Persona())),
+            )
+        return held.memo["own"][1]
 
     def _by(self, yard: Offered, held: Held) -> float:
         """Measure a persona by a pool's rows; what was measured before is remembered."""

@@ -36,6 +36,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
+from sqlalchemy.exc import DontWrapMixin
 
 from palate.core import DataError
 
@@ -61,6 +62,10 @@ _Number = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by
 _Json = Text().with_variant(Text(collation="C"), "postgresql")
 
 
+class _Unkept(DataError, DontWrapMixin):
+    """What no database is asked to keep; SQLAlchemy lets it through as it is."""
+
+
 class String(TypeDecorator[str]):
     """A name, key or line: any characters but NUL and halves of surrogate pairs.
 
@@ -80,11 +85,11 @@ class String(TypeDecorator[str]):
         if value is None or (value.isascii() and "\x00" not in value):
             return value
         if "\x00" in value:
-            raise DataError("a name or line holds the character NUL, which cannot be kept: leave it out")
+            raise _Unkept("a name or line holds the character NUL, which cannot be kept: leave it out")
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise DataError(
+            raise _Unkept(
                 "a name or line holds half of a surrogate pair, which is no text: leave it out"
             ) from None
         return value
