@@ -112,7 +112,7 @@ def test_what_stands_already_changes_nothing():
 
 
 def test_wrong_corrections_say_what_mends_them():
-    with pytest.raises(MethodError, match="a sentence stands .1. or it does not .0."):
+    with pytest.raises(MethodError, match=r"a sentence stands \(1\) or it does not \(0\)"):
         corrected(ANN, {"likes lists": -1}, LINES)
     with pytest.raises(MethodError, match="finite number; 0 forgets it"):
         axis_shifts({"length": float("inf")}, ("length",), "style")

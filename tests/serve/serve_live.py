@@ -50,6 +50,11 @@ class Live:
             tables = [t for t in METADATA.sorted_tables if t.name != "audit"]
             return "\n".join(repr(sorted(map(repr, c.execute(t.select()).all()))) for t in tables)
 
+    def head(self, asked: str, *headers: str) -> str:
+        """Return the head of a request for a plain socket, such as of "GET /v1/whoami"."""
+        lines = (f"{asked} HTTP/1.1", "Host: x", f"Authorization: Bearer {self.key()}", *headers)
+        return "\r\n".join(lines) + "\r\n\r\n"
+
     def client(self, secret: str | None = None, **more: Any) -> httpx.Client:
         """Return a client that sends a key; "" sends none."""
         secret = self.key() if secret is None else secret

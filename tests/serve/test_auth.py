@@ -1,4 +1,4 @@
-"""Who may call: every route without a key, with a wrong or expired one, with too little, and of another user."""
+"""Who may call: every route without a key, with a wrong or expired one, with too little, for another user."""
 
 import base64
 import re
@@ -137,7 +137,16 @@ def test_a_token_says_nothing_of_its_user(live):
 
 
 ASKED = {"user": None, "conversation": "Hi", "responses": ["a", "b"]}
-GENERAL = ["/v1/users", "/v1/people", "/v1/audit", "/v1/keys", "/v1/pool", "/v1/state", "/v1/model", "/metrics"]
+GENERAL = [
+    "/v1/users",
+    "/v1/people",
+    "/v1/audit",
+    "/v1/keys",
+    "/v1/pool",
+    "/v1/state",
+    "/v1/model",
+    "/metrics",
+]
 
 
 @pytest.mark.parametrize("path", GENERAL)
@@ -206,7 +215,10 @@ def test_tenants_do_not_see_each_other(live, api):
         assert other.get("/v1/users").json()["total"] == 0
         assert other.get("/v1/users/ann/persona").status_code == 404
         assert [key["id"] for key in other.get("/v1/keys").json()] == [secret["id"]]
-        assert {row["action"] for row in other.get("/v1/audit").json()["rows"]} <= {"key.made", "users.listed"}
+        assert {row["action"] for row in other.get("/v1/audit").json()["rows"]} <= {
+            "key.made",
+            "users.listed",
+        }
         for body in ({"scopes": ["use"], "tenant": "default"}, {"scopes": ["operator"]}):
             assert other.post("/v1/keys", json={"label": "x", **body}).status_code == 403
         mine = api.get("/v1/keys").json()

@@ -40,7 +40,9 @@ def started(tmp_path, *options, database=None):
                 "OMP_NUM_THREADS": "1",
                 "PALATE_SERVE_GRACE_S": "10",
                 "PYTHONDONTWRITEBYTECODE": "",
-                "PYTHONPYCACHEPREFIX": str(tmp_path.parent / "compiled"),  # each process need not compile anew
+                "PYTHONPYCACHEPREFIX": str(
+                    tmp_path.parent / "compiled"
+                ),  # each process need not compile anew
             },
         )
     try:
@@ -153,7 +155,9 @@ def test_workers_agree_and_their_figures_are_summed(model, tmp_path):
             with client_of(url, secret) as client:
                 used = client.post("/v1/rank", json={"user": "ann", **ASKED}).json()["persona"]
                 assert used["choices"] == n + 1  # never a stale persona, whoever answers
-        served = {line["id"][:12] for line in map(json.loads, errors.read_text().splitlines()) if "id" in line}
+        served = {
+            line["id"][:12] for line in map(json.loads, errors.read_text().splitlines()) if "id" in line
+        }
         assert len(served) == 2
         for _ in range(4):
             with client_of(url, secret) as client:
@@ -165,7 +169,7 @@ def test_workers_agree_and_their_figures_are_summed(model, tmp_path):
         assert process.wait(40) == 0
 
 
-# ---- what cannot be --------------------------------------------------------------------------------------
+# ---- what cannot be ----------------------------------------------------------------------------------------
 
 
 def command(*words, fails=False):
@@ -199,7 +203,7 @@ def test_a_model_that_is_none(tmp_path):
     assert "palate fit" in command(*at, "--model", str(tmp_path), fails=ConfigError)
 
 
-# ---- keys, erasure, migrations ---------------------------------------------------------------------------------
+# ---- keys, erasure, migrations -----------------------------------------------------------------------------
 
 
 def test_keys_are_made_listed_and_revoked(tmp_path):

@@ -42,25 +42,30 @@ def shift(keeper, about="length", user="ann"):
 def test_the_fixture_believes_something(keeper):
     shown = keeper.shown(TENANT, "ann")
     found = length(shown)
-    assert found.headline == "Prefers shorter answers" and found.state == "found"
+    assert found.headline == "Prefers shorter answers"
+    assert found.state == "found"
     assert found.shift > 0 > shift(keeper), "the statement's shift points where the sentence points"
-    assert found.supports and found.supports[0].chosen and found.n_supports > found.n_contradicts
+    assert found.supports
+    assert found.supports[0].chosen
+    assert found.n_supports > found.n_contradicts
     assert (shown.version, shown.exact, shown.apply, shown.choices) == (1, True, "tested", 20)
-    assert 0.3 < shown.settled < 1 and shown.weight == shown.verdict["weight"]
+    assert 0.3 < shown.settled < 1
+    assert shown.weight == shown.verdict["weight"]
 
 
 def test_what_is_forgotten_stays_forgotten(keeper, tmp_path):
     shown, _ = patch(keeper, Edit(do="forget", about="length"))
-    assert length(shown).state == "forgotten" and "shorter" not in shown.text.split("\n")[0]
+    assert length(shown).state == "forgotten"
+    assert "shorter" not in shown.text.split("\n")[0]
     assert length(shown).headline == "Prefers shorter answers"
-    assert shown.version == 2 and shift(keeper) == 0.0
+    assert shown.version == 2
+    assert shift(keeper) == 0.0
 
     def gone():
         held, now = keeper.current(TENANT, "ann"), keeper.shown(TENANT, "ann")
         assert shift(keeper) == pytest.approx(0.0, abs=1e-9)
-        assert length(now).state == "forgotten" and not [
-            c for c in held.words.claims if c.kept and c.about == "length"
-        ]
+        assert length(now).state == "forgotten"
+        assert not [c for c in held.words.claims if c.kept and c.about == "length"]
         return held
 
     rows = of_taste("short", 26)
@@ -92,7 +97,8 @@ def test_a_locked_statement_stays_as_it_stands(keeper):
     before, own = keeper.shown(TENANT, "ann"), shift(keeper)
     ranked = keeper.current(TENANT, "ann").persona.vector
     shown, effect = patch(keeper, Edit(do="lock", about="length"))
-    assert length(shown).state == "locked" and effect.differ == 0
+    assert length(shown).state == "locked"
+    assert effect.differ == 0
     assert keeper.current(TENANT, "ann").persona.vector == ranked, "a lock changes nothing now"
     give(keeper, "ann", of_taste("long", 12), 20)
     for again in (False, True):
@@ -101,22 +107,23 @@ def test_a_locked_statement_stays_as_it_stands(keeper):
         now = keeper.shown(TENANT, "ann")
         assert shift(keeper) == pytest.approx(own, rel=1e-6)
         assert length(now).shift == pytest.approx(length(before).shift, rel=1e-6)
-        assert length(now).headline == length(before).headline and length(now).state == "locked"
+        assert length(now).headline == length(before).headline
+        assert length(now).state == "locked"
     shown, _ = patch(keeper, Edit(do="unlock", about="length"))
-    assert shift(keeper) > own and (length(shown) is None or length(shown).state == "found")
+    assert shift(keeper) > own
+    assert length(shown) is None or length(shown).state == "found"
 
 
 def test_a_strength_is_set_the_way_the_sentence_points(keeper):
     shown, _ = patch(keeper, Edit(do="set", about="length", shift=3.0))
     found = length(shown)
-    assert (
-        found.state == "said"
-        and found.headline == "Prefers shorter answers"
-        and found.shift == pytest.approx(3.0)
-    )
+    assert found.state == "said"
+    assert found.headline == "Prefers shorter answers"
+    assert found.shift == pytest.approx(3.0)
     assert shift(keeper) == pytest.approx(-3.0)
     shown, _ = patch(keeper, Edit(do="set", about="length", shift=-6.0))
-    assert length(shown).headline == "Prefers longer answers" and shift(keeper) == pytest.approx(6.0)
+    assert length(shown).headline == "Prefers longer answers"
+    assert shift(keeper) == pytest.approx(6.0)
     two = ["Yes.", "Yes, and there is a great deal more to say about it, which follows here at some length."]
     ranked = keeper.rank(TENANT, Rank(user="ann", conversation="Well?", responses=two)).ranking
     assert ranked[0].index == 1
@@ -130,14 +137,18 @@ def test_a_sentence_of_ones_own_is_told_and_changes_no_ranking(keeper):
     before = keeper.current(TENANT, "ann").persona.vector
     shown, effect = patch(keeper, Edit(do="say", text="Answer in British spelling."))
     said = next(s for s in shown.statements if s.state == "said")
-    assert said.about == "answer in british spelling" and said.headline.startswith("Answer in British")
-    assert "British" in shown.text and "British" in keeper.current(TENANT, "ann").words.text
-    assert effect.differ == 0 and keeper.current(TENANT, "ann").persona.vector == before
+    assert said.about == "answer in british spelling"
+    assert said.headline.startswith("Answer in British")
+    assert "British" in shown.text
+    assert "British" in keeper.current(TENANT, "ann").words.text
+    assert effect.differ == 0
+    assert keeper.current(TENANT, "ann").persona.vector == before
     give(keeper, "ann", of_taste("short", 21)[20:], 20)
     keeper.readapt(TENANT, ["ann"])
     assert "British" in keeper.current(TENANT, "ann").words.text
     shown, _ = patch(keeper, Edit(do="unlock", about=said.about))
-    assert "British" not in shown.text and not [s for s in shown.statements if s.state == "said"]
+    assert "British" not in shown.text
+    assert not [s for s in shown.statements if s.state == "said"]
 
 
 def test_a_person_decides_whether_it_is_applied(keeper):
@@ -145,7 +156,8 @@ def test_a_person_decides_whether_it_is_applied(keeper):
     ask = Rank(user="ann", conversation="Well?", responses=two)
     plain = served().method.control.score(Persona(), "Well?", two)
     shown, _ = patch(keeper, Edit(do="apply", how="never"))
-    assert (shown.apply, shown.weight) == ("never", 0.0) and "as the person said" in shown.told
+    assert (shown.apply, shown.weight) == ("never", 0.0)
+    assert "as the person said" in shown.told
     never = keeper.rank(TENANT, ask)
     first, second = sorted(never.ranking, key=lambda r: r.index)
     assert first.score - second.score == pytest.approx(plain[0] - plain[1])
@@ -156,7 +168,8 @@ def test_a_person_decides_whether_it_is_applied(keeper):
     give(keeper, "ann", of_taste("long", 3), 30)
     assert keeper.current(TENANT, "ann").persona.vector[-1] == 1.0
     shown, _ = patch(keeper, Edit(do="apply", how="tested"))
-    assert shown.apply == "tested" and shown.weight == shown.verdict["weight"] < 1
+    assert shown.apply == "tested"
+    assert shown.weight == shown.verdict["weight"] < 1
 
 
 def test_never_holds_without_a_gate_too(tmp_path):
@@ -184,7 +197,8 @@ def test_the_effect_is_that_of_held_back_choices(keeper, to):
         len(told.pairs), told.changed, told.better, told.worse,
     )  # fmt: skip
     if to == 8.0:
-        assert effect.worse > effect.better and effect.differ
+        assert effect.worse > effect.better
+        assert effect.differ
         assert effect.told.startswith(
             f"{effect.differ} of {effect.choices} would now be predicted differently: "
         )
@@ -195,22 +209,25 @@ def test_the_effect_of_a_correction_begins_at_those_that_stand(keeper):
     _, first = patch(keeper, Edit(do="set", about="length", shift=-8.0))
     _, again = patch(keeper, Edit(do="set", about="length", shift=8.0))  # the sentence is turned by now
     _, back = patch(keeper, Edit(do="unlock", about="length"))
-    assert first.differ and again.differ == 0 and again.told.startswith("None of 20")
+    assert first.differ
+    assert again.differ == 0
+    assert again.told.startswith("None of 20")
     assert (back.differ, back.better, back.worse) == (first.differ, first.worse, first.better)
 
 
 def test_there_is_no_effect_without_choices(tmp_path):
     keeper = opened(tmp_path)
     _, effect = patch(keeper, Edit(do="say", text="Be kind."), user="new", **{"try": True})
-    assert effect.choices == 0 and "no choices" in effect.told
+    assert effect.choices == 0
+    assert "no choices" in effect.told
     with keeper.store.read() as c:
         assert people.state(c, TENANT, "new") is None
     shown, _ = patch(keeper, Edit(do="say", text="Be kind."), user="new")
-    assert shown.version == 1 and "Be kind" in keeper.current(TENANT, "new").words.text
+    assert shown.version == 1
+    assert "Be kind" in keeper.current(TENANT, "new").words.text
     give(keeper, "new", of_taste("short", 6))
-    assert (
-        "Be kind" in keeper.current(TENANT, "new").words.text and keeper.current(TENANT, "new").choices == 6
-    )
+    assert "Be kind" in keeper.current(TENANT, "new").words.text
+    assert keeper.current(TENANT, "new").choices == 6
     keeper.store.close()
 
 
@@ -220,10 +237,12 @@ def test_there_is_no_effect_without_choices(tmp_path):
 def test_trying_changes_nothing(keeper):
     before = keeper.shown(TENANT, "ann")
     shown, effect = patch(keeper, Edit(do="set", about="length", shift=-8.0), **{"try": True})
-    assert length(shown).headline == "Prefers longer answers" and effect.differ
+    assert length(shown).headline == "Prefers longer answers"
+    assert effect.differ
     assert keeper.shown(TENANT, "ann") == before
     with keeper.store.read() as c:
-        assert personas.edits(c, TENANT, "ann") == [] and not audit.page(c, TENANT).rows
+        assert personas.edits(c, TENANT, "ann") == []
+        assert not audit.page(c, TENANT).rows
 
 
 def test_edits_are_applied_together_or_not_at_all(keeper):
@@ -237,7 +256,8 @@ def test_edits_are_applied_together_or_not_at_all(keeper):
 def test_an_edit_is_written_down(keeper):
     patch(keeper, Edit(do="forget", about="length"), Edit(do="say", text="Write like a pirate."))
     versions = keeper.versions(TENANT, "ann")
-    assert [v.version for v in versions] == [2, 1] and versions[0].cause == "edited"
+    assert [v.version for v in versions] == [2, 1]
+    assert versions[0].cause == "edited"
     assert versions[0].told == "Forgot “Prefers shorter answers”, said “Write like a pirate.”"
     assert {s.state for s in versions[0].statements} >= {"forgotten", "said"}
     with keeper.store.read() as c:
@@ -255,7 +275,8 @@ def test_an_edit_of_what_somebody_edited_since_is_refused(keeper):
     give(keeper, "ann", of_taste("short", 22)[20:], 20)
     keeper.readapt(TENANT, ["ann"])  # version 3: no conflict with what was seen at version 2
     shown, _ = patch(keeper, Edit(do="apply", how="never"), version=2)
-    assert shown.version == 4 and length(shown).state == "forgotten"
+    assert shown.version == 4
+    assert length(shown).state == "forgotten"
 
 
 def test_of_edits_at_once_exactly_one_wins(keeper, tmp_path):
@@ -278,7 +299,8 @@ def test_of_edits_at_once_exactly_one_wins(keeper, tmp_path):
         thread.join()
     assert (len(won), len(lost)) == (1, 7)
     said = [s for s in keeper.shown(TENANT, "ann").statements if s.state == "said"]
-    assert len(said) == 1 and said[0].headline == f"Sentence number {'abcdefgh'[won[0]]}"
+    assert len(said) == 1
+    assert said[0].headline == f"Sentence number {'abcdefgh'[won[0]]}"
     other.store.close()
 
 
@@ -310,10 +332,14 @@ def test_going_back_restores_the_corrections_that_stood(keeper):
     patch(keeper, Edit(do="unlock", about="length"), Edit(do="say", text="Be kind."))  # version 3
     give(keeper, "ann", of_taste("short", 22)[20:], 20)
     shown, effect = keeper.revert(TENANT, "ann", Reverted(version=3, to=2), "key-2")
-    assert shown.version == 4 and length(shown).state == "forgotten" and "Be kind" not in shown.text
-    assert shown.choices == 22 and effect.choices == 22, "choices made since stay"
+    assert shown.version == 4
+    assert length(shown).state == "forgotten"
+    assert "Be kind" not in shown.text
+    assert shown.choices == 22, "choices made since stay"
+    assert effect.choices == 22
     shown, _ = keeper.revert(TENANT, "ann", Reverted(version=4, to=1), "key-2")
-    assert length(shown).state == "found" and shift(keeper) < 0
+    assert length(shown).state == "found"
+    assert shift(keeper) < 0
     assert keeper.versions(TENANT, "ann")[0].cause == "reverted"
     with pytest.raises(DataError, match="no version 77"):
         keeper.revert(TENANT, "ann", Reverted(version=5, to=77), "key-2")

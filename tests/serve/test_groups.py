@@ -44,9 +44,8 @@ def test_the_two_tastes_are_two_groups(keeper):
         table[taste[user], number] += 1
     assert table.max(axis=0).sum() >= 55, "nearly every user stands with their kind"
     assert [g.users for g in people.groups] == sorted((g.users for g in people.groups), reverse=True)
-    assert sum(g.users for g in people.groups) == 61 and sum(g.share for g in people.groups) == pytest.approx(
-        1.0
-    )
+    assert sum(g.users for g in people.groups) == 61
+    assert sum(g.share for g in people.groups) == pytest.approx(1.0)
     words = {word for g in people.groups for word in g.words}
     assert {"Prefers shorter answers", "Prefers longer answers"} <= words
     of_short = {g.number for g in people.groups if "Prefers shorter answers" in g.words}
@@ -59,7 +58,8 @@ def test_the_first_direction_is_the_taste(keeper):
     x = np.array([p.x for p in people.points if p.user in taste])
     t = np.array([taste[p.user] for p in people.points if p.user in taste])
     assert abs(np.corrcoef(x, t)[0, 1]) > 0.8
-    assert people.explained[0] > people.explained[1] >= 0 and sum(people.explained) <= 1.0 + 1e-9
+    assert people.explained[0] > people.explained[1] >= 0
+    assert sum(people.explained) <= 1.0 + 1e-9
     new = next(p for p in people.points if p.user == "new")
     assert abs(new.x) < np.median(np.abs(x)), "who is hardly known stands near the middle"
 
@@ -76,7 +76,8 @@ def test_whom_it_helps_is_counted(keeper):
 def test_names_are_for_those_who_may_read_them(keeper):
     assert all(p.user for p in keeper.people(TENANT).points)
     bare = keeper.people(TENANT, named=False)
-    assert all(p.user is None for p in bare.points) and len(bare.points) == 61
+    assert all(p.user is None for p in bare.points)
+    assert len(bare.points) == 61
     assert all(p.user for p in keeper.people(TENANT).points), "the kept map has its names still"
 
 
@@ -103,6 +104,19 @@ def test_an_empty_tenant_has_an_empty_map(keeper):
     assert (people.users, people.points, people.groups, people.explained) == (0, [], [], [0.0, 0.0])
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_few_users_are_one_group(keeper, count):
+    tenant = f"of {count}"
+    users = [h.user for h in world()[1][:count]]
+    for h in world()[1][:count]:
+        kept = [Kept(h.user, f"{n}", body(row), 1e9 + n) for n, row in enumerate(h.feedback[:12])]
+        keeper.store.write(lambda c, kept=kept: choices.add(c, tenant, kept))
+    keeper.readapt(tenant, users)
+    people = keeper.people(tenant)
+    assert (people.users, len(people.points), len(people.groups)) == (count, count, 1)
+    assert people.groups[0].words == [] or count == 5
+
+
 def test_a_large_tenant_is_sampled(keeper, monkeypatch):
     monkeypatch.setattr(groups, "SAMPLE", 20)
     keeper._groups.drop()
@@ -127,7 +141,8 @@ def test_a_dear_method_is_mapped_by_its_statements(keeper):
     dear.__dict__["cheap"] = False
     other = Keeper(keeper.store, Shelf(dear))
     people = other.people(TENANT)
-    assert len(people.groups) >= 2 and people.explained[0] > 0
+    assert len(people.groups) >= 2
+    assert people.explained[0] > 0
 
 
 def test_groups_of_a_known_mixture():
@@ -143,7 +158,9 @@ def test_groups_of_a_known_mixture():
         rng.random((300, 2)),
     ):
         assert grouped(cloud).max() == 0, "one cloud is one group, a long one too"
-    assert grouped(np.zeros((50, 3))).max() == 0 and grouped(np.zeros((3, 3))).tolist() == [0, 0, 0]
+    assert grouped(np.zeros((50, 3))).max() == 0
+    assert grouped(np.zeros((3, 3))).tolist() == [0, 0, 0]
     where, share = mapped(place)
-    assert where.shape == (102, 2) and 0.9 < sum(share) <= 1.0
+    assert where.shape == (102, 2)
+    assert 0.9 < sum(share) <= 1.0
     assert np.allclose(mapped(place)[0], where)

@@ -24,7 +24,7 @@ def fault_of(answer, status, code=None):
     return fault.error
 
 
-# ---- the main way --------------------------------------------------------------------------------------
+# ---- the main way ------------------------------------------------------------------------------------------
 
 
 def test_a_choice_is_reflected_in_the_next_request(api):
@@ -99,7 +99,10 @@ def test_users_are_listed_by_name(api):
 
 def test_the_pool_is_filled_asked_from_and_emptied(api):
     offers = [{"id": f"q{n}", **{k: choice(n=n)[k] for k in ("conversation", "responses")}} for n in range(4)]
-    assert api.post("/v1/pool", json={"offers": offers}).json() == {"ids": ["q0", "q1", "q2", "q3"], "total": 4}
+    assert api.post("/v1/pool", json={"offers": offers}).json() == {
+        "ids": ["q0", "q1", "q2", "q3"],
+        "total": 4,
+    }
     page = api.get("/v1/pool?limit=3").json()
     assert [offer["id"] for offer in page["offers"]] == ["q0", "q1", "q2"]
     assert page["next"] == "q2"
@@ -111,7 +114,7 @@ def test_the_pool_is_filled_asked_from_and_emptied(api):
     assert api.post("/v1/users/ida/next", json={}).json()["pairs"] == []
 
 
-# ---- many choices at once --------------------------------------------------------------------------------
+# ---- many choices at once ----------------------------------------------------------------------------------
 
 
 def test_bad_rows_do_not_lose_good_ones(api):
@@ -187,15 +190,15 @@ def test_replays_at_once_are_one_choice(live):
 def test_a_clock_that_is_ahead_is_set_right(api):
     from palate.serve.store.clock import now
 
-    for n, time in enumerate((now() + 1e6, 0, now() - 50)):
-        api.post("/v1/feedback", json=choice("ned", n, time=time))
+    for n, when in enumerate((now() + 1e6, 0, now() - 50)):
+        api.post("/v1/feedback", json=choice("ned", n, time=when))
     kept = {row["key"]: row["time"] for row in api.get("/v1/users/ned/choices").json()["choices"]}
     assert abs(kept["ned-0"] - now()) < 60
     assert kept["ned-1"] == 0
     assert kept["ned-2"] < now() - 40
 
 
-# ---- edits ---------------------------------------------------------------------------------------------------
+# ---- edits -------------------------------------------------------------------------------------------------
 
 
 def test_of_two_edits_at_once_one_wins(live, api):
@@ -225,7 +228,7 @@ def test_of_two_edits_at_once_one_wins(live, api):
     fault_of(api.patch("/v1/users/none/persona", json=body), 404, "unknown_user")
 
 
-# ---- what cannot be ---------------------------------------------------------------------------------------------
+# ---- what cannot be ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -270,7 +273,9 @@ def test_of_two_equal_keys_the_last_counts(api):
 
 
 @pytest.mark.parametrize("path", ["/v1/rank", "/v1/feedback", "/v1/pool", "/v1/users/ann/next"])
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
+)
 def test_a_body_of_another_kind_is_415(api, path, kind):
     answer = api.post(path, content=json.dumps(ASKED).encode(), headers={"Content-Type": kind})
     fault_of(answer, 415, "not_json")
@@ -284,7 +289,9 @@ def test_routes_and_methods_that_are_not(api):
     fault_of(answer, 405, "wrong_method")
     assert answer.headers["allow"] == "GET, PATCH"
     assert api.get("/v1/rank").headers["allow"] == "POST"
-    assert api.get("/nothing", headers={"Accept": "text/html"}).headers["content-type"].startswith("text/html")
+    assert (
+        api.get("/nothing", headers={"Accept": "text/html"}).headers["content-type"].startswith("text/html")
+    )
 
 
 def test_numbers_out_of_bounds(api):
@@ -294,7 +301,7 @@ def test_numbers_out_of_bounds(api):
         assert api.get(f"/v1/users/ann/persona/versions/{version}").status_code in (404, 422)
 
 
-# ---- names are data ----------------------------------------------------------------------------------------------
+# ---- names are data ----------------------------------------------------------------------------------------
 
 TRICKY = [
     "a/b",
@@ -373,7 +380,7 @@ def test_texts_come_back_as_they_were(api):
         assert each.headers["x-content-type-options"] == "nosniff"
 
 
-# ---- around every request ------------------------------------------------------------------------------------------
+# ---- around every request ----------------------------------------------------------------------------------
 
 
 def test_every_answer_has_an_id_and_safe_headers(live, api):
@@ -462,7 +469,9 @@ def test_metrics_name_templates_and_no_users(live, api):
     api.get("/v1/users/somebody-secret/persona")
     text = api.get("/metrics").text
     assert "somebody" not in text
-    assert re.search(r'palate_requests_total\{method="GET",route="/v1/users/\{user\}/persona",status="200"\}', text)
+    assert re.search(
+        r'palate_requests_total\{method="GET",route="/v1/users/\{user\}/persona",status="200"\}', text
+    )
     for name in (
         "palate_request_seconds_bucket",
         'palate_choices_total{kind="accepted"}',
@@ -478,7 +487,7 @@ def test_metrics_name_templates_and_no_users(live, api):
         assert client.get("/metrics").status_code == 401
 
 
-# ---- the description -------------------------------------------------------------------------------------------------
+# ---- the description ---------------------------------------------------------------------------------------
 
 
 def test_the_description_is_complete(live, api):
@@ -501,7 +510,7 @@ def test_the_description_is_complete(live, api):
 
 
 def test_the_examples_are_right(live, api):
-    """Every example is a body that its route takes, or refuses for what is not there rather than for its form."""
+    """Every example is a body that its route takes, or refuses for what is not there and not for its form."""
     for path, item in live.app.openapi()["paths"].items():
         for method, operation in item.items():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
@@ -512,7 +521,7 @@ def test_the_examples_are_right(live, api):
                 assert answer.status_code < 422 or error.get("field") is None, (path, answer.text)
 
 
-# ---- a plain socket: paths as they are -------------------------------------------------------------------------------
+# ---- a plain socket: paths as they are ---------------------------------------------------------------------
 
 
 def encoded(name):
@@ -523,8 +532,7 @@ def raw(live, method, path, whole=False):
     """Send a path as it is; clients would tidy it."""
     host, port = live.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 20) as sock:
-        head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {live.key()}\r\nConnection: close\r\n\r\n"
-        sock.sendall(head.encode())
+        sock.sendall(live.head(f"{method} {path}", "Connection: close").encode())
         answer = b"".join(iter(lambda: sock.recv(65536), b""))
     if whole:
         return answer

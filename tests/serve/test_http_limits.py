@@ -37,7 +37,7 @@ def code_of(answer):
     return answer.json()["error"]["code"]
 
 
-# ---- sizes -----------------------------------------------------------------------------------------------
+# ---- sizes -------------------------------------------------------------------------------------------------
 
 
 def test_a_body_that_is_announced_too_large_is_refused_unread(tight):
@@ -60,7 +60,9 @@ def test_a_body_in_chunks_is_counted(tight):
     with tight.client() as client:
         answer = client.post("/v1/rank", content=parts(), headers=JSON)
         assert answer.status_code == 413
-        good = client.post("/v1/rank", content=iter([b'{"conversation": "Hi", ', b'"responses": ["a", "b"]}']), headers=JSON)
+        good = client.post(
+            "/v1/rank", content=iter([b'{"conversation": "Hi", ', b'"responses": ["a", "b"]}']), headers=JSON
+        )
         assert good.status_code == 200
 
 
@@ -87,15 +89,15 @@ def test_addresses_and_headers_have_limits(tight):
 
 @pytest.mark.parametrize("length", ["-1", "x", "1e3", "99999999999999999999999"])
 def test_lengths_that_cannot_be(tight, length):
-    head = f"POST /v1/rank HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tight.key()}\r\nContent-Length: {length}\r\n\r\n"
+    head = tight.head("POST /v1/rank", f"Content-Length: {length}")
     assert sent(tight, head.encode())[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 413")
 
 
-# ---- times -----------------------------------------------------------------------------------------------
+# ---- times -------------------------------------------------------------------------------------------------
 
 
 def test_a_body_that_does_not_come_in_ends(tight):
-    head = f"POST /v1/rank HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tight.key()}\r\nContent-Length: 10\r\n\r\n"
+    head = tight.head("POST /v1/rank", "Content-Length: 10")
     start = time.monotonic()
     assert sent(tight, head.encode()).startswith(b"HTTP/1.1 408")
     assert 0.4 < time.monotonic() - start < 10
@@ -123,16 +125,18 @@ def test_an_answer_that_takes_too_long_is_504_and_the_server_goes_on(tight, monk
 
 def test_a_client_that_leaves_is_no_fault(tight, capfd):
     body = json.dumps(ASKED)
-    head = f"POST /v1/rank HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tight.key()}\r\nContent-Type: application/json\r\n"
+    kind = "Content-Type: application/json"
+    whole = tight.head("POST /v1/rank", kind, f"Content-Length: {len(body)}") + body
+    half = tight.head("POST /v1/rank", kind, "Content-Length: 100") + "{"
     host, port = tight.url.removeprefix("http://").split(":")
-    for text in (head + f"Content-Length: {len(body)}\r\n\r\n{body}", head + "Content-Length: 100\r\n\r\n{"):
+    for text in (whole, half):
         with socket.create_connection((host, int(port))) as sock:
             sock.sendall(text.encode())
     time.sleep(0.3)
     assert '"event":"error"' not in capfd.readouterr().err
 
 
-# ---- rates -----------------------------------------------------------------------------------------------
+# ---- rates -------------------------------------------------------------------------------------------------
 
 
 def test_a_bucket_fills_again():
@@ -153,7 +157,9 @@ def test_too_many_requests_are_told_when_to_come_again(model, tmp_path):
             assert 429 in statuses
             refused = client.get("/v1/whoami")
             if refused.status_code == 200:  # a slow machine let the bucket fill
-                refused = next(a for a in (client.get("/v1/whoami") for _ in range(20)) if a.status_code == 429)
+                refused = next(
+                    a for a in (client.get("/v1/whoami") for _ in range(20)) if a.status_code == 429
+                )
             assert code_of(refused) == "too_many"
             assert int(refused.headers["retry-after"]) >= 1
         with live.client(live.key(user="ann")) as own:  # a key of its own has a bucket of its own
@@ -187,7 +193,7 @@ def test_metrics_may_be_open(tight):
         assert "palate_requests_total" in client.get("/metrics").text
 
 
-# ---- the log -------------------------------------------------------------------------------------------------
+# ---- the log -----------------------------------------------------------------------------------------------
 
 
 def test_the_log_has_a_line_a_request_and_no_content(tight, capfd):
@@ -204,14 +210,19 @@ def test_the_log_has_a_line_a_request_and_no_content(tight, capfd):
     lines = [json.loads(line) for line in log.splitlines()]
     found = {line["id"]: line for line in lines if line["event"] == "request"}
     first = found["first"]
-    assert (first["route"], first["method"], first["status"], first["key"]) == ("/v1/feedback", "POST", 200, key)
+    assert (first["route"], first["method"], first["status"], first["key"]) == (
+        "/v1/feedback",
+        "POST",
+        200,
+        key,
+    )
     assert first["ms"] > 0
     assert found["second"]["route"] == "/v1/users/{user}/persona"
     for word in ("hidden", "secret=1", secret, "Boil"):
         assert word not in log
 
 
-# ---- settings --------------------------------------------------------------------------------------------------
+# ---- settings ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

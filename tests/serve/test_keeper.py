@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from serve_keeping import TENANT, body, give, of_taste, opened, served, world
+from serve_keeping import TENANT, give, of_taste, opened, served, world
 
 from palate.core import Claim, Method, Persona
 from palate.serve.keeper import Keeper, Served, Shelf, remaking
@@ -94,8 +94,11 @@ def test_steps_then_a_job_equal_adapting_on_all(keeper):
         assert abs(gap[0] - gap[1]) < 1.0
     assert keeper.readapt(TENANT, ["ann"]) == {"ann": None}
     after = keeper.current(TENANT, "ann")
-    assert after.exact and after.version == 1 and close(after.persona, whole)
-    assert after.persona.provenance == whole.provenance and after.persona.verdict == whole.verdict
+    assert after.exact
+    assert after.version == 1
+    assert close(after.persona, whole)
+    assert after.persona.provenance == whole.provenance
+    assert after.persona.verdict == whole.verdict
 
 
 def test_a_kept_persona_is_read_back_to_the_last_bit(keeper, tmp_path):
@@ -105,6 +108,22 @@ def test_a_kept_persona_is_read_back_to_the_last_bit(keeper, tmp_path):
     assert other.current(TENANT, "ann").persona == exact(keeper, "ann")
     assert other.shown(TENANT, "ann") == keeper.shown(TENANT, "ann")
     other.store.close()
+
+
+def test_words_are_found_in_the_whole_history_whatever_ranks(tmp_path):
+    """Steps move statements that were found; a new one comes up from the whole history alone."""
+    keeper = opened(tmp_path)
+    keeper.shelf.serve(Served(served().words, served().words))
+    for n, row in enumerate(of_taste("short", 20)):
+        give(keeper, "ann", [row], n)
+        held = keeper.current(TENANT, "ann")
+        if n == 1:
+            assert held.words == Persona(user="ann"), "that nothing is evident is told to no model"
+            assert keeper.shown(TENANT, "ann").text.startswith("No preference")
+    assert not held.exact
+    assert "shorter answers" in held.words.text
+    assert [s.about for s in keeper.shown(TENANT, "ann").statements] == ["length"]
+    keeper.store.close()
 
 
 def test_removing_a_choice_makes_the_persona_anew_at_once(keeper):
@@ -117,7 +136,8 @@ def test_removing_a_choice_makes_the_persona_anew_at_once(keeper):
         assert keeper.store.write(lambda c, gone=gone: choices.remove(c, TENANT, "ann", gone))
         held = keeper.current(TENANT, "ann")
         assert gone not in held.persona.provenance.feedback
-        assert close(held.persona, exact(keeper, "ann")) and held.pending == 0
+        assert close(held.persona, exact(keeper, "ann"))
+        assert held.pending == 0
     give(keeper, "ann", of_taste("short", 11)[10:], 10)  # a step after a removal begins where it may
     assert close(keeper.current(TENANT, "ann").persona, exact(keeper, "ann"), 0.5)
     assert {"c3", "c4"}.isdisjoint(keeper.current(TENANT, "ann").persona.provenance.feedback)
@@ -131,7 +151,8 @@ def test_ratings_ties_and_reasons_are_taken(keeper):
     ]
     keeper.store.write(lambda c: choices.add(c, TENANT, rows))
     held = keeper.current(TENANT, "ann")
-    assert held.choices == 2 and len(held.persona.provenance.feedback) == 4
+    assert held.choices == 2
+    assert len(held.persona.provenance.feedback) == 4
     assert keeper.readapt(TENANT, ["ann"]) == {"ann": None}
     assert keeper.shown(TENANT, "ann").choices == 2
 
@@ -170,7 +191,8 @@ def test_a_worker_never_serves_what_another_made_obsolete(keeper, tmp_path):
         if n % 3 == 0:
             other.readapt(TENANT, ["ann"])
         held = keeper.current(TENANT, "ann")
-        assert held.persona.provenance.feedback[-1] == f"c{n}" and held.pending == 0
+        assert held.persona.provenance.feedback[-1] == f"c{n}"
+        assert held.pending == 0
     other.readapt(TENANT, ["ann"])
     assert close(keeper.current(TENANT, "ann").persona, exact(keeper, "ann"))
     version = other.shown(TENANT, "ann").version
@@ -193,7 +215,9 @@ def test_caches_of_an_erased_user_are_gone(keeper, tmp_path):
     assert gone["cache.personas"] == 1
     for each in (keeper, other):
         each._worker.look()
-        assert not len(each._current._held) and not len(each._offers._seen) and not len(each._scores._texts)
+        assert not len(each._current._held)
+        assert not len(each._offers._seen)
+        assert not len(each._scores._texts)
         assert each.current(TENANT, "ann").persona == Persona(user="ann")
     give(other, "ann", of_taste("long", 5))  # who comes back is another
     assert close(keeper.current(TENANT, "ann").persona, exact(keeper, "ann"))
@@ -239,7 +263,8 @@ def test_threads_never_mix_users(keeper):
         thread.start()
     for thread in threads:
         thread.join()
-    assert faults == [] and mixed == []
+    assert faults == []
+    assert mixed == []
     keeper.readapt(TENANT, users)
     for user in users[:10]:
         assert keeper.current(TENANT, user).pending == 0
@@ -256,10 +281,12 @@ def due(keeper, monkeypatch, seconds=60.0):
 def test_a_job_writes_a_version_and_is_done(keeper, monkeypatch):
     give(keeper, "ann", of_taste("short", 20))
     due(keeper, monkeypatch)
-    assert keeper._worker.work() and not keeper._worker.work()
+    assert keeper._worker.work()
+    assert not keeper._worker.work()
     (version,) = keeper.versions(TENANT, "ann")
     assert (version.version, version.cause, version.choices) == (1, "adapted", 20)
-    assert version.statements and keeper.version(TENANT, "ann", 1) == version
+    assert version.statements
+    assert keeper.version(TENANT, "ann", 1) == version
     assert keeper.version(TENANT, "ann", 2) is None
     with keeper.store.read() as c:
         assert jobs.counts(c) == (0, 0)
@@ -364,11 +391,13 @@ def test_a_dear_method_is_served_stale_until_a_job_ran(tmp_path):
     assert not keeper.shelf.active.cheap
     give(keeper, "ann", of_taste("long", 6))
     held = keeper.current(TENANT, "ann")
-    assert (held.choices, held.pending) == (0, 6) and held.persona == Persona(user="ann")
+    assert (held.choices, held.pending) == (0, 6)
+    assert held.persona == Persona(user="ann")
     assert "being made" in held.used.told
     assert keeper.readapt(TENANT, ["ann"]) == {"ann": None}
     before = keeper.current(TENANT, "ann")
-    assert (before.choices, before.pending) == (6, 0) and before.persona.vector[0] > 0
+    assert (before.choices, before.pending) == (6, 0)
+    assert before.persona.vector[0] > 0
     give(keeper, "ann", of_taste("long", 8)[6:], 6)
     stale = keeper.current(TENANT, "ann")
     assert (stale.choices, stale.pending, stale.persona) == (6, 2, before.persona)
@@ -379,7 +408,8 @@ def test_a_dear_method_is_served_stale_until_a_job_ran(tmp_path):
     keeper.readapt(TENANT, ["ann"])
     keeper.shelf.serve(Served(newer))
     old = keeper.current(TENANT, "ann")
-    assert old.served.method is model and old.persona.vector[0] > 0
+    assert old.served.method is model
+    assert old.persona.vector[0] > 0
     keeper.rank(TENANT, rank("ann"))
     keeper.readapt(TENANT, ["ann"])
     assert keeper.current(TENANT, "ann").served.method is newer
@@ -391,4 +421,5 @@ def test_numbers_that_json_lacks_are_kept_finite(keeper):
         user="ann", claims=(Claim("x", 1.0, float("-inf"), float("inf")),), vector=(0.1, -1e-300)
     )
     back = Persona.from_json(plain(endless))
-    assert back.vector == endless.vector and back.claims[0].low < -1e100 < 1e100 < back.claims[0].high
+    assert back.vector == endless.vector
+    assert back.claims[0].low < -1e100 < 1e100 < back.claims[0].high

@@ -27,10 +27,12 @@ def keeper(tmp_path):
 
 def test_the_model_that_was_served_last_is_taken_up_again(keeper, tmp_path):
     shown = keeper.model()
-    assert shown.fingerprint == served("first").fingerprint and shown.label == "mixed+gate"
+    assert shown.fingerprint == served("first").fingerprint
+    assert shown.label == "mixed+gate"
     assert (shown.loading, shown.activated > 0, keeper.ready) == (None, True, True)
     again = Shelf.open(keeper.store)
-    assert again.active.fingerprint == shown.fingerprint and again.active.words is not None
+    assert again.active.fingerprint == shown.fingerprint
+    assert again.active.words is not None
     with keeper.store.read() as c:
         assert len(models.listed(c)) == 1
     empty = Store.open(f"sqlite:///{tmp_path / 'empty.db'}")
@@ -65,24 +67,29 @@ def test_a_swap_drops_no_request(keeper, tmp_path, monkeypatch):
     for thread in threads:
         thread.start()
     keeper.shelf.swap(keeper.store, folder("second")).join()
-    assert other.shelf.follow(other.store) and not other.shelf.follow(other.store)
+    assert other.shelf.follow(other.store)
+    assert not other.shelf.follow(other.store)
     end.set()
     for thread in threads:
         thread.join()
-    assert faults == [] and len(answers) >= 24
+    assert faults == []
+    assert len(answers) >= 24
     second = served("second").fingerprint
     for each in (keeper, other):
         assert each.shelf.active.fingerprint == second
         held = each.current(TENANT, users[1])
-        assert held.persona.provenance.model == second and held.choices == 10
-    assert keeper.model(TENANT).behind == 12 and keeper.model().current == 0
+        assert held.persona.provenance.model == second
+        assert held.choices == 10
+    assert keeper.model(TENANT).behind == 12
+    assert keeper.model().current == 0
     later = clock.now() + 60
     monkeypatch.setattr(clock, "now", lambda: later)
     while keeper._worker.work():
         pass
     assert (keeper.model().behind, keeper.model().current) == (0, 12)
     with keeper.store.read() as c:
-        assert jobs.counts(c) == (0, 0) and keeper.behind(c) == 0
+        assert jobs.counts(c) == (0, 0)
+        assert keeper.behind(c) == 0
     assert keeper.versions(TENANT, users[1])[0].cause == "model"
     state = {s.about: s.state for s in keeper.shown(TENANT, users[0]).statements}
     assert state["length"] == "forgotten", "what a person corrected outlives the model"
@@ -96,10 +103,12 @@ def test_a_folder_that_is_no_model_is_refused(keeper, tmp_path):
     (damaged / "state.npz").write_bytes(b"no arrays")
     keeper.shelf.swap(keeper.store, damaged).join()
     shown = keeper.model()
-    assert shown.loading.startswith("not loaded") and shown.fingerprint == served("first").fingerprint
+    assert shown.loading.startswith("not loaded")
+    assert shown.fingerprint == served("first").fingerprint
     keeper.rank(TENANT, Rank(user="ann", conversation="Well?", responses=FOUR))
     keeper.shelf.swap(keeper.store, folder("second")).join()
-    assert keeper.model().loading is None and keeper.model().fingerprint == served("second").fingerprint
+    assert keeper.model().loading is None
+    assert keeper.model().fingerprint == served("second").fingerprint
 
 
 def test_one_swap_at_a_time(keeper, monkeypatch):
@@ -118,7 +127,8 @@ def test_one_swap_at_a_time(keeper, monkeypatch):
 
 def test_a_model_that_cannot_be_followed_is_not_tried_each_second(keeper, tmp_path, monkeypatch):
     keeper.store.write(lambda c: models.activate(c, "feed", str(tmp_path / "elsewhere"), "x"))
-    assert not keeper.shelf.follow(keeper.store) and keeper.shelf.fault
+    assert not keeper.shelf.follow(keeper.store)
+    assert keeper.shelf.fault
     monkeypatch.setattr(Shelf, "_load", lambda *_: pytest.fail("tried again at once"))
     assert not keeper.shelf.follow(keeper.store)
     assert keeper.shelf.active.fingerprint == served("first").fingerprint

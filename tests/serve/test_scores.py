@@ -51,13 +51,15 @@ def test_a_ranking_is_best_first_with_probabilities(keeper):
     assert (answer.persona.user, answer.persona.choices) == (
         "brief",
         20,
-    ) and answer.persona.weight is not None
+    )
+    assert answer.persona.weight is not None
 
 
 def test_equal_responses_share_a_place(keeper):
     answer = keeper.rank(TENANT, Rank(user="brief", conversation="How?", responses=[LONG, LONG, "Yes."]))
     by_index = {r.index: r for r in answer.ranking}
-    assert by_index[0].score == by_index[1].score and [r.index for r in answer.ranking] in (
+    assert by_index[0].score == by_index[1].score
+    assert [r.index for r in answer.ranking] in (
         [2, 0, 1],
         [0, 1, 2],
     )
@@ -68,7 +70,8 @@ def test_rewards_are_log_odds_beyond_what_they_stand_beside(keeper):
     s = score("brief", THREE)
     assert keeper.reward(TENANT, ask).rewards == pytest.approx((s[:2] - s[2]).tolist())
     alone = keeper.reward(TENANT, Reward(user="brief", conversation="How?", responses=THREE))
-    assert alone.rewards == pytest.approx((s - s.mean()).tolist()) and alone.persona.choices == 20
+    assert alone.rewards == pytest.approx((s - s.mean()).tolist())
+    assert alone.persona.choices == 20
     for response in THREE:
         one = keeper.reward(TENANT, Reward(user="brief", conversation="How?", responses=[response]))
         pair = score("brief", [response, BESIDE])
@@ -103,10 +106,13 @@ def test_rows_are_rewarded_each_for_its_user_in_one_batch(keeper):
 def test_a_comparison_says_whom_it_prefers(keeper):
     short = keeper.judge(TENANT, Judge(user="brief", conversation="How?", first=THREE[0], second=LONG))
     long = keeper.judge(TENANT, Judge(user="long", conversation="How?", first=THREE[0], second=LONG))
-    assert short.prefers == "first" and short.probability > 0.5 and short.log_odds > 0
+    assert short.prefers == "first"
+    assert short.probability > 0.5
+    assert short.log_odds > 0
     assert long.probability < short.probability
     same = keeper.judge(TENANT, Judge(user="brief", conversation="How?", first=LONG, second=LONG))
-    assert same.prefers == "neither" and same.probability == pytest.approx(0.5)
+    assert same.prefers == "neither"
+    assert same.probability == pytest.approx(0.5)
 
 
 def test_a_jury_by_its_three_rules(keeper):
@@ -151,7 +157,8 @@ def test_the_gain_is_the_mutual_information(mean, variance):
 
 def test_the_next_pair_is_unseen_and_the_most_telling(keeper):
     asked = keeper.next_pair(TENANT, "brief", Next(count=5))
-    assert len(asked.pairs) == 5 and all(p.id and p.gain >= 0 for p in asked.pairs)
+    assert len(asked.pairs) == 5
+    assert all(p.id and p.gain >= 0 for p in asked.pairs)
     assert asked.pairs[0].gain == max(p.gain for p in asked.pairs)
     assert len({p.id for p in asked.pairs}) == 5
     assert 0 < asked.settled < 1
@@ -193,7 +200,8 @@ def test_one_axis_is_not_asked_twice_over(keeper):
         Offer(conversation="C?", responses=["Maybe so, I think.", "Definitely: that is a fact!"], id="other"),
     ]
     asked = keeper.next_pair(TENANT, "somebody", Next(candidates=offers, count=3)).pairs
-    assert asked[0].id.startswith("length") and asked[1].gain < asked[0].gain
+    assert asked[0].id.startswith("length")
+    assert asked[1].gain < asked[0].gain
     again = [p.gain for p in keeper.next_pair(TENANT, "somebody", Next(candidates=offers[:2], count=2)).pairs]
     alone = [p.gain for p in keeper.next_pair(TENANT, "somebody", Next(candidates=offers[1:2])).pairs]
     assert again[1] < 0.8 * alone[0], "after the first answer the second of its kind tells less"

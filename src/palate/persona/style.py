@@ -216,9 +216,12 @@ class Style(Method):
             if claim.by_hand:
                 yield replace(claim, supports=ids[0], contradicts=ids[1])
                 continue
-            narrower = np.sqrt(new_variance[j] / old_variance[j])
-            ends = sign * np.array([claim.low, claim.high])
-            low, high = sorted((new[j] + (ends - old[j]) * narrower).tolist())
+            width = np.sqrt(new_variance[j])
+            away = (
+                np.abs(old[j] - sign * np.array([claim.low, claim.high])) * width / np.sqrt(old_variance[j])
+            )
+            near, far = min(away[0], _SIDES * width), away[1]  # a surprise takes the skew off the near side
+            low, high = sorted((float(new[j] - sign * near), float(new[j] + sign * far)))
             if (low > 0 and sign > 0) or (high < 0 and sign < 0):
                 yield self._claim(j, float(new[j]), (low, high), *ids)
 

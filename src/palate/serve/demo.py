@@ -26,6 +26,8 @@ FOLDER = Path("palate-demo")
 TENANT = "demo"
 YOU = "you"
 """The person without a choice, for whoever looks."""
+SOMEBODY = "Goran"
+"""A person who has chosen often."""
 QUICK: Mapping[str, Any] = {
     "ranks": (2,),
     "shareds": (1.0,),
@@ -150,7 +152,7 @@ def _offers(sample: Population) -> Iterator[dict[str, Any]]:
 def _secrets(c: Connection) -> Sequence[str]:
     """Make fresh secrets for the operator, for you and for somebody who has chosen often."""
     person = ["feedback", "read", "use", "edit", "erase"]
-    of = [(None, "operator of the demo", SCOPES), (YOU, "you", person), (NAMES[25], NAMES[25], person)]
+    of = [(None, "operator of the demo", SCOPES), (YOU, "you", person), (SOMEBODY, SOMEBODY, person)]
     return [keys.make(c, TENANT, user, label, scopes, _TOKEN_DAYS)[1] for user, label, scopes in of]
 
 
@@ -159,7 +161,7 @@ def _told(operator: str, you: str, somebody: str) -> Iterator[str]:
     yield ""
     yield f"  Choose between answers, and see what is learned of you   {{url}}/choose#token={you}"
     yield f"  What is believed of you                                  {{url}}/me#token={you}"
-    yield f"  What is believed of {NAMES[25]:<8}                             {{url}}/me#token={somebody}"
+    yield f"  What is believed of {SOMEBODY}                              {{url}}/me#token={somebody}"
     yield f"  All the people                                           {{url}}/people#token={operator}"
     yield f"  The operator's view                                      {{url}}/operator#token={operator}"
     yield "  The API                                                  {url}/docs"

@@ -112,7 +112,7 @@ def _against(
     language, pairs = people.language, targets.pairs
     talks = [targets.corpus.conversation(item) for item in pairs.winner.tolist()]
     views = [Persona(text=text) for text in texts]
-    mine, theirs = (m.generate_batch(views, talks, temperature=0.0) for m in (method, plain))
+    mine, theirs = (m.generate_batch(views, talks) for m in (method, plain))
     out = {name: np.zeros(targets.n_users) for name in ("p_won", "p_lost", "q_won", "q_lost")}
     for user, text, talk, (a,), (b,) in zip(pairs.user, texts, talks, mine, theirs, strict=True):
         want, prompt = language.stated(text or ""), talk[-1].content

@@ -6,13 +6,12 @@ choices that were held back from it.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from palate.core import History, Method, Persona, Personas, Population, Queries
+from palate.core import Feedback, History, Method, Persona, Personas, Population, Queries
 from palate.gate import Gate, fold_rows
 from palate.serve.keeper.edits import edited, used
 from palate.serve.keeper.making import made
@@ -49,11 +48,11 @@ def effect(
             choices=0, differ=0, better=0, worse=0,
             told="Not tried on choices: that would ask a language model many times.",
         )  # fmt: skip
-    rows = tuple(row for row in history.feedback[-LATEST:] if row.chosen is not None)
+    rows = [row for row in history.feedback[-LATEST:] if row.chosen is not None]
     if len(rows) < 2:
         return Effect(choices=0, differ=0, better=0, worse=0, told="There are no choices to try it on yet.")
-    people = Population.of([replace(history, feedback=_distinct(rows))])
-    first, then = _predictions(served.method, people, before, after)
+    people = Population.of([_named(history, rows, 0)])
+    first, then = _predictions(served.method, history, rows, people, before, after)
     differ = first != then
     right, now = first == people.chosen, then == people.chosen
     better, worse = int((now & ~right).sum()), int((right & ~now).sum())
@@ -63,12 +62,23 @@ def effect(
     return Effect(choices=len(rows), differ=changed, better=better, worse=worse, told=told)
 
 
-def _distinct(rows: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(replace(row, id=str(number)) for number, row in enumerate(rows))
+def _named(history: History, rows: Sequence[Feedback], number: int) -> History:
+    """Return choices as if another user's, with names of their own: a batch wants both distinct."""
+    user = f"{history.user}\x1f{number}"
+    return History(
+        user,
+        tuple(
+            Feedback(user, row.conversation, row.responses, row.chosen, f"{number}.{n}", row.time, row.reason)
+            for n, row in enumerate(rows)
+        ),
+        history.profile,
+    )
 
 
 def _predictions(
     method: Method,
+    history: History,
+    rows: Sequence[Feedback],
     people: Population,
     *ways: tuple[Sequence[KeptEdit], float | None],
 ) -> list[NDArray[np.int64]]:
@@ -76,7 +86,9 @@ def _predictions(
     gate = method if isinstance(method, Gate) else None
     ranks = method if gate is None else gate.method
     fold = fold_rows(people, ranks.gate_folds if gate is None else gate.folds)
-    histories = [_without(people, fold, number) for number in range(int(fold.max()) + 1)]
+    parts = range(int(fold.max()) + 1)
+    kept = [[row for row, own in zip(rows, fold.tolist(), strict=True) if own != part] for part in parts]
+    histories = [_named(history, some, part) for part, some in zip(parts, kept, strict=True)]
     personas = made(ranks, histories)
     plain = None
     if gate is not None:
@@ -89,13 +101,6 @@ def _predictions(
             scores = plain + (1.0 if weight is None else weight) * (scores - plain)
         out.append(_best(people, scores))
     return out
-
-
-def _without(people: Population, fold: NDArray[np.int64], number: int) -> History:
-    """Return the user's choices outside a fold, as if another user's: a batch wants its users distinct."""
-    kept = people.take_rows(fold != number).history(0)
-    name = f"{kept.user}\x1f{number}"
-    return History(name, tuple(replace(row, user=name) for row in kept.feedback), kept.profile)
 
 
 def _scores(

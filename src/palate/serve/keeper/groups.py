@@ -45,6 +45,7 @@ ALIKE = 5
 KEPT = 60.0
 """Seconds for which a map is kept."""
 _PAIRS, _READ, _MOST_GROUPS, _WORDS, _AXES = 32, 40, 6, 3, 3
+_TELLING = 0.15  # by how much more of a group than of all a statement must hold to tell the group apart
 _log = logging.getLogger(__name__)
 
 
@@ -299,7 +300,11 @@ def _shared(mine: Sequence[_User], everywhere: Counter[str], total: int) -> list
     counts = Counter(key for u in mine for key in u.about)
     alone = len(mine) == total
     lead = {key: n / len(mine) - (0.0 if alone else everywhere[key] / total) for key, n in counts.items()}
-    shown = [k for k, n in counts.items() if n >= ALIKE and n >= 0.25 * len(mine) and lead[k] > 0.02]
+    shown = [
+        k
+        for k, n in counts.items()
+        if n >= ALIKE and n >= 0.25 * len(mine) and (alone or lead[k] >= _TELLING)
+    ]
     return sorted(shown, key=lambda key: (-lead[key], key))[:_WORDS]
 
 

@@ -62,11 +62,13 @@ class Held:
 
         ``text`` is None where nothing is evident; nobody's where the person wants none applied.
         """
-        words = self.told_words
-        if self.persona.provenance is None and self.persona == Persona(user=self.user):
+        if self.persona == Persona(user=self.user):
             return self.persona
-        stands = any(claim.kept for claim in words.claims) or (words.text and self.corrected.text)
-        return words if stands else Persona(user=self.user, verdict=words.verdict)
+        words = self.told_words
+        evident = any(claim.kept for claim in words.claims) or (
+            words.text and self.corrected.text and not self.served.finds_claims
+        )
+        return words if evident else Persona(user=self.user)
 
     @cached_property
     def told_words(self) -> Persona:

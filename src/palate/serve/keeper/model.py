@@ -17,7 +17,7 @@ from typing import Self
 from sqlalchemy import Connection
 
 from palate.catalogue import load
-from palate.core import ConfigError, Method, PalateError, Persona, Personas, StorageError
+from palate.core import ConfigError, Method, PalateError, Persona, StorageError
 from palate.gate import Gate
 from palate.serve.store import Store, jobs, models
 
@@ -69,9 +69,10 @@ class Served:
         return not (maker.uses_lm or maker.tunes)
 
     @cached_property
-    def average(self) -> Personas:
-        """The average user, as one column."""
-        return Personas.of([Persona()])
+    def finds_claims(self) -> bool:
+        """Whether what ranks is the very method that finds words: its text without claims says nothing."""
+        maker = self.method.method if isinstance(self.method, Gate) else self.method
+        return self.words is not None and maker.name == self.words.name
 
     def warm(self) -> Self:
         """Score once, so that no user waits for what is made on first use."""

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax, softmax
 
 from palate.core import Conversation, Personas
 from palate.serve.keeper.held import Held
@@ -77,13 +76,13 @@ class Scores:
     def rank(self, held: Held, body: Rank) -> Rankings:
         """Order responses, best first."""
         scores = self.of(held, talk_of(body.conversation), body.responses)
-        return Rankings(ranking=_ranking(scores, softmax(scores)), persona=held.used)
+        return Rankings(ranking=_ranking(scores, _shares(scores)), persona=held.used)
 
     def judge(self, held: Held, body: Judge) -> Judged:
         """Compare two responses."""
         scores = self.of(held, talk_of(body.conversation), [body.first, body.second])
         log_odds = float(scores[0] - scores[1])
-        p = float(softmax(scores)[0])
+        p = float(_shares(scores)[0])
         prefers = "neither" if abs(p - 0.5) < EVEN else "first" if p > 0.5 else "second"
         return Judged(prefers=prefers, probability=p, log_odds=log_odds, persona=held.used)  # type: ignore[arg-type]
 
@@ -122,7 +121,7 @@ class Scores:
             personas = Personas.of([held[i].persona for i in places])
             asked = once.times(len(places)).asked_of(personas, np.arange(len(places)))
             scores[places] = asked.centred(served.method.score_batch(asked)).reshape(-1, n)
-        shares = softmax(scores, axis=1)
+        shares = _shares(scores)
         firsts = np.bincount(scores.argmax(axis=1), minlength=n)
         jurors = len(held)
         apart = jurors * (jurors - 1)
@@ -146,6 +145,12 @@ class Scores:
         return found
 
 
+def _shares(scores: Floats) -> Floats:
+    """Return the probability that each response is chosen, over the last axis."""
+    odds = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=-1, keepdims=True))
+
+
 def _by_model(held: Sequence[Held]) -> list[tuple[Any, list[int]]]:
     """Return each model with the places of its personas."""
     found: dict[int, tuple[Any, list[int]]] = {}
@@ -158,10 +163,10 @@ def _together(rule: str, scores: Floats, firsts: NDArray[np.int64]) -> tuple[Flo
     """Return scores and probabilities of a whole jury; ``scores`` is [jurors, responses], means taken off."""
     if rule == "mean":
         mean = scores.mean(axis=0)
-        return mean, softmax(mean)
+        return mean, _shares(mean)
     if rule == "worst":
-        least = log_softmax(scores, axis=1).min(axis=0)
-        return least, softmax(least)
+        least = (scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)).min(axis=0)
+        return least, _shares(least)
     share = firsts / len(scores)
     smoothed = (firsts + 0.5) / (len(scores) + 1.0)
     return np.log(smoothed / (1.0 - smoothed)), share

@@ -31,17 +31,21 @@ def teller(held: Held) -> Method:
 
 
 def find_words(store: Store, tenant: str, held: Held) -> Persona:
-    """Return a persona in words, with the person's corrections and the verdict of what ranks."""
+    """Return a persona in words, with the person's corrections and the verdict of what ranks.
+
+    Words are found in the whole history, for steps move those that were found and find no new ones.
+    """
     finds = teller(held)
-    if finds is not held.served.method and held.kept_words is not None:
+    own = finds is held.served.method
+    if not own and held.kept_words is not None:
         words = Persona.from_json(held.kept_words)
-    elif held.state is None or finds is held.served.method:
+    elif held.state is None or (own and (held.exact or not held.served.cheap)):
         words = held.corrected
     else:
         assert held.user is not None
         with store.read() as c:
             history = choices.history(c, tenant, held.user)
-        words = edited(finds, made(finds, [history])[0], held.edits, own=False)
+        words = edited(finds, made(finds, [history])[0], held.edits, own=own)
     return replace(with_said(words, held.edits), user=held.user, verdict=held.corrected.verdict)
 
 

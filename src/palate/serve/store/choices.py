@@ -18,7 +18,7 @@ from palate.serve.store.faults import ConflictError
 from palate.serve.store.observed import history_of
 from palate.serve.store.packing import digest, pack, unpack
 from palate.serve.store.schema import choices, personas, users
-from palate.serve.store.sql import chunks, run, upsert
+from palate.serve.store.sql import Prepared, chunks, upsert
 from palate.serve.wire.feedback import ChoiceKept, ChoicesPage
 
 __all__ = [
@@ -60,9 +60,10 @@ class Added:
 
 
 _HIS = and_(choices.c.tenant == bindparam("tenant"), choices.c.user == bindparam("user"))
+_BORN = ("tenant", "user", "born", "head", "total", "created", "seen")
 _HEAD = upsert(
     lambda insert: (
-        (made := insert(users))
+        (made := insert(users).values({name: bindparam(name) for name in _BORN}))
         .on_conflict_do_update(
             index_elements=["tenant", "user"],
             set_={
@@ -77,10 +78,12 @@ _HEAD = upsert(
 _KNOWN = select(choices.c.key, choices.c.number, choices.c.digest).where(
     _HIS, choices.c.key.in_(bindparam("keys", expanding=True))
 )
-_KNOWN_ONE = select(choices.c.key, choices.c.number, choices.c.digest).where(
-    _HIS, choices.c.key == bindparam("key")
+_KNOWN_ONE = Prepared(
+    select(choices.c.key, choices.c.number, choices.c.digest).where(_HIS, choices.c.key == bindparam("key"))
 )
 _INSERT = insert(choices)
+_INSERT_ONE = Prepared(insert(choices).values({column.name: bindparam(column.name) for column in choices.c}))
+_MORE = Prepared(_HEAD)
 _ROWS = select(choices.c.user, choices.c.key, choices.c.time, choices.c.body).order_by(
     choices.c.user, choices.c.time, choices.c.number
 )
@@ -175,7 +178,7 @@ def _known(c: Connection, tenant: str, user: str, keys: Sequence[str]) -> dict[s
     """Return number and digest of those keys that are kept."""
     whose: dict[str, Any] = {"tenant": tenant, "user": user}
     if len(keys) == 1:
-        found = c.execute(_KNOWN_ONE, {**whose, "key": keys[0]}).all()
+        found = _KNOWN_ONE(c, {**whose, "key": keys[0]}).all()
     else:
         found = []
         for some in chunks(keys):
@@ -195,7 +198,7 @@ def _numbered(c: Connection, tenant: str, user: str, count: int) -> int:
         "created": now,
         "seen": now,
     }
-    return int(run(c, _HEAD, values).scalar_one())
+    return int(_MORE(c, values).scalar_one())
 
 
 def _insert(
@@ -215,7 +218,10 @@ def _insert(
         }
         for n, (_, row, mark) in enumerate(new)
     ]
-    c.execute(_INSERT, values[0] if len(values) == 1 else values)
+    if len(values) == 1:
+        _INSERT_ONE(c, values[0])
+    else:
+        c.execute(_INSERT, values)
 
 
 def history(c: Connection, tenant: str, user: str, after: int = 0, upto: int | None = None) -> History:

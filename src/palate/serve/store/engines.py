@@ -31,6 +31,7 @@ __all__ = [
     "connection",
     "end",
     "engine",
+    "mark",
     "opened",
     "plain",
     "send",
@@ -143,6 +144,12 @@ def connection(engine: Engine) -> Connection:
 def send(c: Connection, command: str) -> None:
     """Send a command that returns no rows."""
     c.exec_driver_sql(command).close()
+
+
+def mark(c: Connection, command: str) -> None:
+    """Send a savepoint's command by the driver itself: it is sent twice a write, and its error ends all."""
+    driver: Any = c.connection.driver_connection
+    driver.execute(command)
 
 
 def begin(c: Connection, how: dict[str, str]) -> None:

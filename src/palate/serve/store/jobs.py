@@ -13,7 +13,7 @@ from sqlalchemy.types import Float, Integer
 
 from palate.serve.store import clock
 from palate.serve.store.schema import jobs, personas, users
-from palate.serve.store.sql import changed, upsert
+from palate.serve.store.sql import Prepared, changed, upsert
 
 __all__ = ["LONGEST_WAIT", "Job", "counts", "done", "failed", "queue", "queue_all", "take"]
 
@@ -52,6 +52,7 @@ _QUEUE = upsert(
         },
     )
 )
+_QUEUED = Prepared(_QUEUE)
 _QUEUE_ALL = upsert(
     lambda insert: (
         insert(jobs)
@@ -89,7 +90,7 @@ _COUNT_OF = _COUNT.where(jobs.c.tenant == bindparam("tenant"))
 def queue(c: Connection, tenant: str, user: str, due: float) -> bool:
     """Queue a user; one who waits already keeps the earlier time. Returns False if the user is not there."""
     values = {"tenant": tenant, "user": user, "due": due, "now": clock.now()}
-    return bool(changed(c, _QUEUE[c.dialect.name], values))
+    return bool(_QUEUED(c, values).rowcount)
 
 
 def queue_all(c: Connection, model: str) -> int:

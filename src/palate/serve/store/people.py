@@ -14,7 +14,7 @@ from sqlalchemy import Connection, and_, bindparam, func, select, update
 from palate.serve.store import clock
 from palate.serve.store.packing import pack, unpack
 from palate.serve.store.schema import personas, users
-from palate.serve.store.sql import chunks, run, upsert
+from palate.serve.store.sql import Prepared, chunks, run, upsert
 
 __all__ = [
     "Listed",
@@ -85,7 +85,7 @@ _COLUMNS = (
     personas.c.upto,
     personas.c.exact,
 )
-_STATE = select(*_COLUMNS).select_from(_WITH_PERSONA).where(_MINE)
+_STATE = Prepared(select(*_COLUMNS).select_from(_WITH_PERSONA).where(_MINE))
 _STATES = (
     select(users.c.user, *_COLUMNS)
     .select_from(_WITH_PERSONA)
@@ -123,8 +123,11 @@ _SET_PROFILE = (
 
 def state(c: Connection, tenant: str, user: str) -> UserState | None:
     """Return how far a user is, by one indexed select; None for one of whom nothing is kept."""
-    row = c.execute(_STATE, {"tenant": tenant, "user": user}).first()
-    return None if row is None else UserState(*row)
+    row = _STATE(c, {"tenant": tenant, "user": user}).first()
+    if row is None:
+        return None
+    *plain, exact = row
+    return UserState(*plain, exact=None if exact is None else bool(exact))  # SQLite says 0 or 1
 
 
 def states(c: Connection, tenant: str, users: Sequence[str]) -> dict[str, UserState]:

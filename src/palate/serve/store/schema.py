@@ -51,6 +51,7 @@ __all__ = [
     "keys",
     "models",
     "personas",
+    "plain",
     "pool",
     "receipts",
     "users",
@@ -66,6 +67,25 @@ class _Unkept(DataError, DontWrapMixin):
     """What no database is asked to keep; SQLAlchemy lets it through as it is."""
 
 
+def plain(value: str | None) -> str | None:
+    """Return a name, key or line as it is.
+
+    Raises:
+        DataError: If it holds what not every database can keep.
+    """
+    if value is None or (value.isascii() and "\x00" not in value):
+        return value
+    if "\x00" in value:
+        raise _Unkept("a name or line holds the character NUL, which cannot be kept: leave it out")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _Unkept(
+            "a name or line holds half of a surrogate pair, which is no text: leave it out"
+        ) from None
+    return value
+
+
 class String(TypeDecorator[str]):
     """A name, key or line: any characters but NUL and halves of surrogate pairs.
 
@@ -78,21 +98,11 @@ class String(TypeDecorator[str]):
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
         """Return text that is compared byte by byte."""
-        return dialect.type_descriptor(Text(collation="C") if dialect.name == "postgresql" else Text())
+        return Text(collation="C") if dialect.name == "postgresql" else Text()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Return the value as it is, or refuse it."""
-        if value is None or (value.isascii() and "\x00" not in value):
-            return value
-        if "\x00" in value:
-            raise _Unkept("a name or line holds the character NUL, which cannot be kept: leave it out")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise _Unkept(
-                "a name or line holds half of a surrogate pair, which is no text: leave it out"
-            ) from None
-        return value
+        return plain(value)
 
 
 def _whose() -> tuple[Column[str], Column[str]]:

@@ -243,17 +243,17 @@ class Store:
         """Run one function; return whether it came through, and its value or error."""
         try:
             if many:
-                engines.send(c, "SAVEPOINT op")
+                engines.mark(c, "SAVEPOINT op")
             value = op(c)
             if many:
-                engines.send(c, "RELEASE SAVEPOINT op")
+                engines.mark(c, "RELEASE SAVEPOINT op")
         except BaseException as error:
             if not engines.begun_still(c):
                 raise _Lost from error
             if many:
                 try:
-                    engines.send(c, "ROLLBACK TO SAVEPOINT op")
-                    engines.send(c, "RELEASE SAVEPOINT op")
+                    engines.mark(c, "ROLLBACK TO SAVEPOINT op")
+                    engines.mark(c, "RELEASE SAVEPOINT op")
                 except Exception:
                     raise _Lost from error
             return False, error

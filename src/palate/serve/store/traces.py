@@ -3,14 +3,15 @@
 SQLite overwrites deleted rows with zeros (``secure_delete``), but a page that was split or merged before may
 still hold a copy of rows that moved, in the space between its rows: with random inserts this met one user in
 twenty. Only writing the file anew (VACUUM) takes those out. It costs a second for every 100 MB or so, in
-which nobody else writes, so that a small file is written anew with every deletion, and a large one when the
-operator asks for it (:func:`compact`). Then the write-ahead log is emptied.
+which nobody else writes, so that a small file is written anew with every deletion, one of middle size right after
+it, and a large one when the operator asks for it (:func:`compact`). Then the write-ahead log is emptied.
 
 PostgreSQL frees the space of deleted rows (VACUUM), and overwrites it when it needs it.
 """
 
 import threading
 import time
+from contextlib import suppress
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -21,14 +22,15 @@ from palate.serve.store.store import Store
 
 __all__ = ["SMALL", "clear", "compact", "left"]
 
-SMALL = 32 * 2**20
-"""Bytes up to which a SQLite file is written anew with every deletion."""
+SMALL, MIDDLE = 4 * 2**20, 64 * 2**20
+"""Bytes up to which a SQLite file is written anew before a deletion returns, and soon after it did."""
 _PATIENCE = 10.0
 _VACUUM = "VACUUM " + ", ".join(table.name for table in (*OF_USERS, audit))
 _FRAGMENTS = (
     "fragments of rows in unused parts of the database file's pages, if rows were moved there before: until "
     "`palate serve compact` is run"
 )
+_FRAGMENTS_NOW = _FRAGMENTS.partition(": until")[0] + ": for some seconds, until the file is written anew"
 _PAGES = "freed space in PostgreSQL's files and its write-ahead log: until PostgreSQL uses it again"
 
 
@@ -37,7 +39,8 @@ def left(store: Store) -> list[str]:
     if store.backend == "postgresql":
         return [_PAGES]
     with store.read() as c:
-        return [] if _size(c) <= SMALL else [_FRAGMENTS]
+        size = _size(c)
+    return [] if size <= SMALL else [_FRAGMENTS_NOW if size <= MIDDLE else _FRAGMENTS]
 
 
 def clear(store: Store) -> None:
@@ -50,10 +53,11 @@ def clear(store: Store) -> None:
             c.exec_driver_sql(_VACUUM)
         return
     with store.alone() as c:
-        if _size(c) <= SMALL:
+        size = _size(c)
+        if size <= SMALL:
             _anew(c)
-        if not _emptied(c, 0.05):
-            threading.Thread(target=_empty_later, args=(store,), daemon=True).start()
+        if not _emptied(c, 0.05) or SMALL < size <= MIDDLE:
+            threading.Thread(target=_clear_later, args=(store,), daemon=True).start()
 
 
 def compact(store: Store) -> None:
@@ -97,19 +101,30 @@ def _anew(c: Connection) -> None:
 def _emptied(c: Connection, patience: float) -> bool:
     """Empty SQLite's write-ahead log; returns whether that came through."""
     until = time.monotonic() + patience
-    while True:
-        busy = c.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()
-        if busy is not None and not busy[0]:
-            return True
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.002)
-
-
-def _empty_later(store: Store) -> None:
+    c.exec_driver_sql("PRAGMA busy_timeout = 0").close()  # its own waiting is long, and holds writers up
     try:
+        while True:
+            busy = c.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").first()
+            if busy is not None and not busy[0]:
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.002)
+    finally:
+        c.exec_driver_sql("PRAGMA busy_timeout = 10000").close()
+
+
+_waiting, _working = threading.Semaphore(1), threading.Lock()
+
+
+def _clear_later(store: Store) -> None:
+    """Write a file of middle size anew and empty its log; deletions that come meanwhile share the next turn."""
+    if not _waiting.acquire(blocking=False):
+        return
+    with _working, suppress(StorageError):  # closed meanwhile: the last one to close the file empties the log
+        _waiting.release()
         with store.alone() as c:
+            if SMALL < _size(c) <= MIDDLE:
+                _anew(c)
             while not _emptied(c, _PATIENCE):
                 pass
-    except StorageError:  # closed meanwhile: the last one to close the file empties the log
-        return
