@@ -100,6 +100,9 @@ def test_every_answer_is_read_as_the_server_describes_it():
     spec = create_app(Settings()).openapi()
     wrong = {}
     for name, verb in VERBS.items():
+        operation = spec["paths"][verb.template][verb.method.lower()]
+        asked = {each["name"] for each in operation.get("parameters", []) if each["in"] == "query"}
+        assert asked <= set(inspect.signature(verb._fill).parameters), name
         responses = spec["paths"][verb.template][verb.method.lower()]["responses"]
         content = next(responses[s] for s in ("200", "201", "202", "204") if s in responses).get(
             "content", {}

@@ -143,6 +143,8 @@ def test_a_sentence_of_ones_own_is_told_and_changes_no_ranking(keeper):
     assert "British" in keeper.current(TENANT, "ann").words.text
     assert effect.differ == 0
     assert keeper.current(TENANT, "ann").persona.vector == before
+    with pytest.raises(DataError, match="no strength"):
+        patch(keeper, Edit(do="set", about=said.about, shift=2.0))
     give(keeper, "ann", of_taste("short", 21)[20:], 20)
     keeper.readapt(TENANT, ["ann"])
     assert "British" in keeper.current(TENANT, "ann").words.text

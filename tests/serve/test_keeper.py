@@ -322,10 +322,31 @@ def test_a_user_who_cannot_be_made_blocks_nobody(keeper, monkeypatch):
     assert keeper.current(TENANT, "user-3").version == 1
 
 
+def test_a_user_who_cannot_be_made_is_answered_as_people_on_average(keeper, monkeypatch):
+    give(keeper, "ann", of_taste("short", 5))
+    give(keeper, "bob", of_taste("short", 5))
+    method, adapt = served().method, type(served().method).adapt_batch
+
+    def adapt_batch(self, histories):
+        if self is method and any(h.user == "ann" for h in histories):
+            raise Broken("a secret text")
+        return adapt(self, histories)
+
+    monkeypatch.setattr(type(method), "adapt_batch", adapt_batch)
+    ann, bob = keeper.many(TENANT, ["ann", "bob"])
+    assert (ann.choices, ann.pending, bob.choices) == (0, 5, 5)
+    assert ann.persona == Persona(user="ann")
+    keeper.rank(TENANT, rank("ann"))
+    assert keeper.shown(TENANT, "ann").pending == 5
+    monkeypatch.setattr(type(method), "adapt_batch", adapt)
+    give(keeper, "ann", of_taste("short", 6)[5:], 5)
+    assert keeper.current(TENANT, "ann").choices == 6
+
+
 def test_a_job_gives_way_to_an_edit_and_to_an_erasure(keeper, monkeypatch):
     give(keeper, "ann", of_taste("short", 5))
     give(keeper, "bob", of_taste("short", 5))
-    at_once = remaking.made
+    at_once = remaking.each_made
     between = [
         lambda: keeper.patch(TENANT, "ann", Edits(version=0, edits=[Edit(do="apply", how="always")]), "k"),
         lambda: erase.erase(keeper.store, TENANT, "bob", "k"),
@@ -337,7 +358,7 @@ def test_a_job_gives_way_to_an_edit_and_to_an_erasure(keeper, monkeypatch):
             between.pop()()
         return found
 
-    monkeypatch.setattr(remaking, "made", slow)
+    monkeypatch.setattr(remaking, "each_made", slow)
     assert keeper.readapt(TENANT, ["ann", "bob"]) == {"ann": "changed", "bob": "changed"}
     assert keeper.current(TENANT, "ann").weight == 1.0
     with keeper.store.read() as c:

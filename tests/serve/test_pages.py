@@ -308,7 +308,7 @@ def test_a_change_tells_its_effect_before_it_is_saved(visit, ann):
     after = {s["about"]: s for s in ann.api.get(ann.path + "/persona").json()["statements"]}["length"]
     now = after["shift"] if after["headline"] == "Prefers shorter answers" else -after["shift"]
     assert now == pytest.approx(-4, abs=0.01)
-    assert card(page).locator(".tag").inner_text() == "Locked by you"
+    assert card(page).locator(".tag").inner_text() == "Set by you"
 
 
 @needs_browser

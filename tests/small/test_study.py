@@ -50,8 +50,8 @@ def test_files_tell_the_same(ran):
     assert [row[0] for row in tables["arms"][1:]] == ["raw", "summary"]
     text = (plan.out / "study.md").read_text(encoding="utf-8")
     assert "No figure here is one of a real language model." in text
-    assert tables["arms"][1][2] in text
-    assert tables["arms"][1][2] in (plan.out / "study.html").read_text(encoding="utf-8")
+    assert tables["arms"][1][3] in text
+    assert tables["arms"][1][3] in (plan.out / "study.html").read_text(encoding="utf-8")
 
 
 def test_unknown_arms_are_refused(tmp_path):
@@ -100,6 +100,13 @@ def test_claims_are_paired_and_told_apart():
     assert held["popi-full over raw-aligned, points"].found.mean == pytest.approx(-0.025)
     assert [row[0] for row in table(found)[1:]] == ["popi", "popi-full", "raw", "summary", "raw-aligned"]
     assert paper_name("popi-full") == LATER["popi-full"]
+
+
+def test_an_arm_with_fewer_seeds_is_shown_with_those_and_compared_on_them():
+    found = Table([cell("popi", 0, [0.8]), cell("popi", 1, [0.6]), cell("raw", 1, [0.4])])
+    assert [row[2:4] for row in table(found)[1:]] == [["2", "70.0 [60.0, 80.0]"], ["1", "40.0 [40.0, 40.0]"]]
+    assert found.between("popi", "raw")[::3] == (pytest.approx(0.2), 1)
+    assert found.each("raw") == {1: 0.4}
 
 
 def test_delta_pq_and_drops_by_hand():

@@ -55,9 +55,9 @@ def make_key(
 
 
 @route("GET /v1/keys", list[KeyShown])
-def keys() -> Fill:
-    """List the keys and tokens, without their secrets."""
-    return Fill()
+def keys(*, user: str | None = None, after: str | None = None, limit: int | None = None) -> Fill:
+    """List the keys, or a user's tokens, without their secrets."""
+    return Fill(query={"user": user, "after": after, "limit": limit})
 
 
 @route("DELETE /v1/keys/{id}", Nothing, again=False)

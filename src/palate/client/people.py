@@ -136,9 +136,9 @@ def edit(
 
 
 @route("GET /v1/users/{user}/persona/versions", list[VersionShown])
-def versions(user: str) -> Fill:
-    """Read the history of a persona: what was believed when, and what changed it."""
-    return Fill({"user": user})
+def versions(user: str, *, before: int | None = None, limit: int | None = None) -> Fill:
+    """Read the history of a persona, latest first: what was believed when, and what changed it."""
+    return Fill({"user": user}, {"before": before, "limit": limit})
 
 
 @route("GET /v1/users/{user}/persona/versions/{version}", VersionShown)

@@ -53,9 +53,10 @@ def _size(found: Table) -> str:
 
 def _by_seed(found: Table) -> list[list[str]]:
     """Return accuracy of each arm with each seed."""
-    body = [
-        [arm, *(f"{100 * value:.1f}" for value in found.each(arm))] for arm in found.arms if found.has(arm)
-    ]
+    body = []
+    for arm in found.arms:
+        each = found.each(arm)
+        body.append([arm, *(f"{100 * each[seed]:.1f}" if seed in each else "-" for seed in found.seeds)])
     return [["arm", *(f"seed {seed}" for seed in found.seeds)], *body]
 
 
@@ -92,7 +93,6 @@ def _plain(held: Sequence[Claim], found: Table) -> dict[str, Any]:
     arms = {
         arm: {"accuracy": estimate(found.column(arm))._asdict(), "seeds": found.each(arm)}
         for arm in found.arms
-        if found.has(arm)
     }
     told = [{"text": c.text, "bound": c.bound, "found": c.found._asdict(), "holds": c.holds} for c in held]
     return {"arms": arms, "claims": told, "seeds": found.seeds}
@@ -102,8 +102,6 @@ def _page(found: Table, held: Sequence[Claim]) -> str:
     """Return a page with a picture of every arm over telling nothing, and the tables."""
     marks, values = [], []
     for arm in found.arms:
-        if not found.has(arm):
-            continue
         gain = estimate(found.column(arm) - 0.5)
         kind = "better" if gain.low > 0 else "worse" if gain.high < 0 else "same"
         words = f"{arm} ({paper_name(arm)}): {gain.told()} points over telling nothing"

@@ -11,6 +11,7 @@ the persona's revision, the model. Otherwise, in this order:
 So several processes over one store never serve what another of them has made obsolete.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from palate.core import Feedback, History, Persona, Updates
 from palate.serve.keeper.edits import edited, used
 from palate.serve.keeper.held import Held
 from palate.serve.keeper.lru import Lru
-from palate.serve.keeper.making import made
+from palate.serve.keeper.making import each_made
 from palate.serve.keeper.model import Served, Shelf
 from palate.serve.store import Store, choices, people, personas
 from palate.serve.store.people import UserState
@@ -32,6 +33,7 @@ __all__ = ["STEPS", "Current"]
 STEPS = 16
 """Most choices that are taken in one by one; after more the whole history is read."""
 Whose = tuple[str, str]
+_log = logging.getLogger(__name__)
 
 
 class _Plan(NamedTuple):
@@ -163,12 +165,16 @@ class Current:
             if wanted:
                 whole = choices.histories(c, tenant, wanted)
         served = {id(plan.served): plan.served for plan in plans.values() if plan.base is None}
-        bases: dict[str, Persona] = {}
+        bases: dict[str, Persona | Exception] = {}
         for each in served.values():
             mine = [h for h in whole if plans[h.user].served is each]
-            bases |= {h.user: p for h, p in zip(mine, made(each.method, mine), strict=True)}
+            bases |= {h.user: p for h, p in zip(mine, each_made(each.method, mine), strict=True)}
         for user, plan in plans.items():
-            out[user] = self._hold(tenant, user, plan, bases.get(user))
+            base = bases.get(user)
+            if isinstance(base, Exception):  # nobody is kept waiting: the job that tries again tells why
+                _log.warning("a persona could not be made: %s", type(base).__name__)
+                base, plan = Persona(user=user), plan._replace(upto=0, exact=False)
+            out[user] = self._hold(tenant, user, plan, base)
         return out
 
     def _plan(

@@ -165,6 +165,8 @@ def _row(edit: Edit, rows: dict[str, KeptEdit], believed: Believed, time: float)
     if edit.do == "forget":
         return KeptEdit(key, "forget", 0.0, text=text, time=time)
     if edit.do == "set":
+        if old is not None and old.do == "say":
+            raise DataError("a sentence of one's own has no strength to be set: unlock it, or say another")
         return KeptEdit(key, "set", _turned(edit, claim, key, believed), text=text, time=time)
     if old is not None and old.do in ("lock", "set", "say"):
         return None  # it stands already as the person said

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from palate.core import Claim, Feedback, History, Method, Persona
+from palate.core import Claim, Feedback, History, Method, ModelError, Persona, StorageError
 
-__all__ = ["made", "plain"]
+__all__ = ["each_made", "made", "plain"]
 
 _MARK = "\x1f"
 
@@ -36,6 +36,30 @@ def made(method: Method, histories: Sequence[History]) -> list[Persona]:
         replace(_named(persona), user=history.user)
         for persona, history in zip(method.adapt_batch(numbered), histories, strict=True)
     ]
+
+
+def each_made(method: Method, histories: Sequence[History]) -> list[Persona | Exception]:
+    """Adapt users in one batch, or in halves where one of them cannot be adapted.
+
+    Args:
+        method: A fitted one.
+        histories: One a user.
+
+    Returns:
+        For each user the persona, or why there is none. A language model that does not answer is no user's
+        fault: then there is none for the whole batch.
+    """
+    if not histories:
+        return []
+    try:
+        return list(made(method, histories))
+    except (ModelError, StorageError) as error:
+        return [error] * len(histories)
+    except Exception as error:
+        if len(histories) == 1:
+            return [error]
+        half = len(histories) // 2
+        return [*each_made(method, histories[:half]), *each_made(method, histories[half:])]
 
 
 def plain(persona: Persona) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from dataclasses import asdict, replace
 
 from sqlalchemy import Connection
 
-from palate.core import History, Method, ModelError, PalateError, Persona, StorageError
+from palate.core import History, ModelError, PalateError, Persona, StorageError
 from palate.serve.keeper.edits import edited, with_said
-from palate.serve.keeper.making import made, plain
+from palate.serve.keeper.making import each_made, plain
 from palate.serve.keeper.model import Served
 from palate.serve.store import Store, choices, clock, people, personas
 from palate.serve.store.people import UserState
@@ -45,7 +45,7 @@ def remake(store: Store, served: Served, tenant: str, users: Sequence[str]) -> d
         stale = [user for user in users if user in states and _stale(states[user], served)]
         histories = choices.histories(c, tenant, stale)
     out: dict[str, str | None] = dict.fromkeys(users)
-    found = _each(served.method, histories)
+    found = each_made(served.method, histories)
     good = [
         history for history, persona in zip(histories, found, strict=True) if isinstance(persona, Persona)
     ]
@@ -72,21 +72,6 @@ def _stale(state: UserState, served: Served) -> bool:
     return not fresh
 
 
-def _each(method: Method, histories: Sequence[History]) -> list[Persona | Exception]:
-    """Adapt users in one batch, or, where that fails, in halves."""
-    if not histories:
-        return []
-    try:
-        return list(made(method, histories))
-    except (ModelError, StorageError) as error:
-        return [error] * len(histories)
-    except Exception as error:
-        if len(histories) == 1:
-            return [error]
-        half = len(histories) // 2
-        return [*_each(method, histories[:half]), *_each(method, histories[half:])]
-
-
 def _fault(error: object) -> str:
     """Return why a persona could not be made, without a word of the user's."""
     if isinstance(error, ModelError | StorageError):
@@ -101,7 +86,7 @@ def _words(served: Served, histories: Sequence[History], bodies: dict[str, Perso
     mute = [h for h in histories if not (bodies[h.user].claims or bodies[h.user].text)]
     if served.words is None or not mute:
         return {}
-    found = _each(served.words, mute)
+    found = each_made(served.words, mute)
     return {p.user or "": p for p in found if isinstance(p, Persona)}
 
 

@@ -14,7 +14,7 @@ from palate.serve.store import Store, choices
 from palate.serve.store.personas import KeptEdit
 from palate.serve.wire.persona import PersonaShown, QuoteShown, Statement
 
-__all__ = ["believed", "find_words", "quoted", "shown", "statements"]
+__all__ = ["believed", "find_words", "quoted", "shown", "statements", "teller"]
 
 QUOTES = 3
 """Choices that are quoted for a statement, and as many against it."""

@@ -1,7 +1,8 @@
 """The threads behind a keeper: one makes personas anew from whole histories, one looks at what others did.
 
 Jobs are taken by lease, so that several processes share them and one that dies loses none. After a batch the
-thread rests as long as the batch took, up to a second, so that requests keep the processor.
+thread rests twice as long as the batch took, up to two seconds, so that requests keep the processor: personas
+are current without it.
 """
 
 import logging
@@ -14,14 +15,15 @@ from sqlalchemy import Connection
 
 from palate.core import StorageError
 from palate.serve.keeper.model import Shelf
-from palate.serve.store import Store, erase, jobs
+from palate.serve.store import Store, clock, erase, jobs
 from palate.serve.store.jobs import Job
 
 __all__ = ["Worker", "Works"]
 
-BATCH = 64
+BATCH, DEAR = 24, 64
+"""Users of a batch: few where the work is this processor's, many where a language model is waited for."""
 LEASE = 300.0  # seconds
-_IDLE, _LOOK, _SOON, _REST = 0.5, 1.0, 0.2, 1.0  # seconds
+_IDLE, _LOOK, _SOON, _REST = 0.5, 1.0, 0.2, 2.0  # seconds
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +68,8 @@ class Worker:
     def work(self) -> bool:
         """Take some jobs and do them; return whether there were any."""
         store = self._keeper.store
-        taken = store.write(lambda c: jobs.take(c, BATCH, LEASE))
+        most = BATCH if self._keeper.shelf.active.cheap else DEAR
+        taken = store.write(lambda c: jobs.take(c, most, LEASE))
         by_tenant: dict[str, list[Job]] = {}
         for job in taken:
             by_tenant.setdefault(job.tenant, []).append(job)
@@ -84,12 +87,12 @@ class Worker:
         def op(c: Connection) -> None:
             jobs.done(c, [*done, *changed])
             for job in changed:
-                jobs.queue(c, tenant, job.user, time.time() + _SOON)
+                jobs.queue(c, tenant, job.user, clock.now() + _SOON)
             for job, fault in failed:
                 jobs.failed(c, job, fault)
 
         self._keeper.store.write(op)
-        self._end.wait(min(_REST, time.monotonic() - started))
+        self._end.wait(min(_REST, 2.0 * (time.monotonic() - started)))
 
     def look(self) -> bool:
         """See what other processes did: which model is served, who was erased."""
@@ -110,8 +113,8 @@ class Worker:
             except StorageError as error:
                 _log.warning("background work waits: %s", error)
                 wait = min(30.0, max(1.0, 2 * wait))
-            except Exception:
-                _log.exception("background work failed and goes on")
+            except Exception as error:  # its message and its frames may hold what a user wrote
+                _log.error("background work failed and goes on: %s", type(error).__name__)
                 wait = min(30.0, max(1.0, 2 * wait))
             if wait:
                 self._end.wait(wait)

@@ -60,10 +60,10 @@ class Added:
 
 
 _HIS = and_(choices.c.tenant == bindparam("tenant"), choices.c.user == bindparam("user"))
-_BORN = ("tenant", "user", "born", "head", "total", "created", "seen")
+_NEW = ("tenant", "user", "born", "head", "total", "created", "seen")
 _HEAD = upsert(
     lambda insert: (
-        (made := insert(users).values({name: bindparam(name) for name in _BORN}))
+        (made := insert(users).values({name: bindparam(name) for name in _NEW}))
         .on_conflict_do_update(
             index_elements=["tenant", "user"],
             set_={
@@ -178,12 +178,12 @@ def _known(c: Connection, tenant: str, user: str, keys: Sequence[str]) -> dict[s
     """Return number and digest of those keys that are kept."""
     whose: dict[str, Any] = {"tenant": tenant, "user": user}
     if len(keys) == 1:
-        found = _KNOWN_ONE(c, {**whose, "key": keys[0]}).all()
+        found: list[Any] = list(_KNOWN_ONE(c, {**whose, "key": keys[0]}))
     else:
         found = []
         for some in chunks(keys):
             found += c.execute(_KNOWN, {**whose, "keys": some}).all()
-    return {key: (number, bytes(mark)) for key, number, mark in found}
+    return {row[0]: (row[1], bytes(row[2])) for row in found}
 
 
 def _numbered(c: Connection, tenant: str, user: str, count: int) -> int:

@@ -126,8 +126,9 @@ def state(c: Connection, tenant: str, user: str) -> UserState | None:
     row = _STATE(c, {"tenant": tenant, "user": user}).first()
     if row is None:
         return None
-    *plain, exact = row
-    return UserState(*plain, exact=None if exact is None else bool(exact))  # SQLite says 0 or 1
+    values: list[Any] = list(row)
+    values[-1] = None if values[-1] is None else bool(values[-1])  # SQLite says 0 or 1
+    return UserState(*values)
 
 
 def states(c: Connection, tenant: str, users: Sequence[str]) -> dict[str, UserState]:

@@ -43,20 +43,18 @@ class Prepared:
             DataError: If a name or line holds what cannot be kept.
         """
         text, order, fixed, strings = self._ready.get(c.dialect.name) or self._prepare(c)
-        for name in strings:
-            plain(values[name])
         given = {**fixed, **values}
+        for name in strings:
+            plain(given[name])
         return c.exec_driver_sql(text, given if order is None else tuple(given[name] for name in order))
 
     def _prepare(self, c: Connection) -> tuple[str, list[str] | None, dict[str, Any], list[str]]:
-        each = self._statement
-        compiled: Any = (each[c.dialect.name] if isinstance(each, Mapping) else each).compile(
-            dialect=c.dialect
-        )
+        statement: Any = self._statement
+        if isinstance(statement, Mapping):
+            statement = statement[c.dialect.name]
+        compiled = statement.compile(dialect=c.dialect)
         fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        strings = [
-            n for n, bind in compiled.binds.items() if isinstance(bind.type, String) and n not in fixed
-        ]
+        strings = [name for name, bind in compiled.binds.items() if isinstance(bind.type, String)]
         order = list(compiled.positiontup) if compiled.positional else None
         ready = self._ready[c.dialect.name] = (str(compiled), order, fixed, strings)
         return ready

@@ -3,8 +3,9 @@
 SQLite overwrites deleted rows with zeros (``secure_delete``), but a page that was split or merged before may
 still hold a copy of rows that moved, in the space between its rows: with random inserts this met one user in
 twenty. Only writing the file anew (VACUUM) takes those out. It costs a second for every 100 MB or so, in
-which nobody else writes, so that a small file is written anew with every deletion, one of middle size right after
-it, and a large one when the operator asks for it (:func:`compact`). Then the write-ahead log is emptied.
+which nobody else writes, so that a small file is written anew with every deletion, a middling one right
+after it, and a large one when the operator asks for it (:func:`compact`). Then the
+write-ahead log is emptied.
 
 PostgreSQL frees the space of deleted rows (VACUUM), and overwrites it when it needs it.
 """
@@ -118,7 +119,7 @@ _waiting, _working = threading.Semaphore(1), threading.Lock()
 
 
 def _clear_later(store: Store) -> None:
-    """Write a file of middle size anew and empty its log; deletions that come meanwhile share the next turn."""
+    """Write a file of middle size anew and empty its log; deletions meanwhile share the next turn."""
     if not _waiting.acquire(blocking=False):
         return
     with _working, suppress(StorageError):  # closed meanwhile: the last one to close the file empties the log

@@ -2,12 +2,14 @@
 
 import { barLegend, strengthBar, strengthWords } from "./bar.js";
 import { fill, h } from "./dom.js";
-import { howStrong, toYou, toYouInside } from "./words.js";
+import { howStrong, ownWords, toYou, toYouInside } from "./words.js";
 
 const SHOWN = 6;
 const MOVED = 0.05; // log-odds per unit: less is not worth a word
 
 const standing = (persona) => (persona?.statements ?? []).filter((s) => s.state !== "forgotten" && s.state !== "dropped");
+
+const beside = (statement) => (ownWords(statement) ? "you said so" : statement.state === "found" ? strengthWords(statement) : `${howStrong(statement.strength)}, ${statement.state === "said" ? "set by you" : "locked"}`);
 
 /** In words, what changed from one list of statements to the next; "" where nothing did. */
 export function changed(before, after) {
@@ -18,7 +20,7 @@ export function changed(before, after) {
     old.delete(now.about);
     if (!then) told.push([`Now believes: ${toYouInside(now.headline)}.`, 10 + now.strength, now.about]);
     else if (then.headline !== now.headline) told.push([`Changed its mind: ${toYouInside(now.headline)}.`, 9, now.about]);
-    else if (now.state !== "said" && Math.abs(now.strength - then.strength) >= MOVED) {
+    else if (Math.abs(now.strength - then.strength) >= MOVED) {
       const [a, b] = [howStrong(then.strength), howStrong(now.strength)];
       const words = a === b ? (now.strength > then.strength ? "a little surer of" : "a little less sure of") : `${b} rather than ${a}`;
       told.push([a === b ? `${words.replace(/^./, (c) => c.toUpperCase())}: ${toYouInside(now.headline)}.` : `${toYou(now.headline)}: ${words}.`, Math.abs(now.strength - then.strength), now.about]);
@@ -45,8 +47,8 @@ export function beliefs() {
       rows.set(statement.about, known);
     }
     known.title.textContent = toYou(statement.headline);
-    known.words.textContent = statement.state === "said" ? "you said so" : statement.state === "locked" ? `${howStrong(statement.strength)}, locked` : strengthWords(statement);
-    known.bar.hidden = statement.state === "said";
+    known.words.textContent = beside(statement);
+    known.bar.hidden = ownWords(statement);
     known.bar.update(statement);
     known.item.classList.toggle("fresh", fresh);
     return known.item;

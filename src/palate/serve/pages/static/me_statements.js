@@ -4,10 +4,15 @@ import { barLegend, figures, mostPeople, strengthBar, strengthWords } from "./ba
 import { add, button, fill, h, state } from "./dom.js";
 import { prose } from "./prose.js";
 import { proposal } from "./proposal.js";
-import { count, howStrong, sentence, toYou } from "./words.js";
+import { count, howStrong, ownWords, sentence, toYou } from "./words.js";
 
 const WIDEST = 4; // log-odds per unit beyond the average: ends of the slider
-const TAGS = { locked: "Locked by you", said: "You said so", forgotten: "Forgotten" };
+
+/** What the person did to a statement, in two words; "" where nothing. */
+function tag(statement, own) {
+  if (ownWords(statement)) return own ? "You said so" : "Said by the person";
+  return { locked: own ? "Locked by you" : "Locked", said: own ? "Set by you" : "Set by the person", forgotten: "Forgotten" }[statement.state] ?? "";
+}
 
 const beyond = (shift) =>
   Math.abs(shift) < 0.13 ? "about like most people" : `${howStrong(shift) === "slightly" ? "a little" : howStrong(shift) === "somewhat" ? "" : howStrong(shift) === "strongly" ? "much" : "very much"} ${shift > 0 ? "more" : "less"} than most people`.trim();
@@ -22,7 +27,7 @@ function quotes(statement) {
 }
 
 function evidence(statement) {
-  if (statement.state === "said") return null;
+  if (ownWords(statement)) return null;
   const { n_supports: yes, n_contradicts: no } = statement;
   const line = yes || no ? sentence(`${count(yes, "choice agrees", "choices agree")}${no ? `, ${count(no, "speaks", "speak")} against` : ""}`) : "Figures";
   return h("details", null, h("summary", null, line), h("div", { class: "stack" }, (yes > 0 || no > 0) && quotes(statement), h("p", { class: "small soft figures" }, `${statement.text} Kept as ${figures(statement)}.`)));
@@ -51,9 +56,10 @@ function actions(held, statement, open, bar) {
   const { state: now } = statement;
   const simple = (text, edit, options) => button(text, () => open(() => [edit], options), { kind: "plain", label: `${text}: ${statement.headline}` });
   if (now === "forgotten") return [simple("Restore", { do: "unlock", about }, { save: "Restore it", done: "Restored: it is learned from your choices again." })];
-  if (now === "said") return [simple("Take back", { do: "unlock", about }, { save: "Take it back", done: "Taken back." })];
+  if (ownWords(statement)) return [simple("Take back", { do: "unlock", about }, { save: "Take it back", done: "Taken back." })];
   const made = [];
-  if (now === "locked") made.push(simple("Unlock", { do: "unlock", about }, { save: "Unlock it", done: "Unlocked: your choices may move it again." }));
+  if (now === "said") made.push(simple("Undo my change", { do: "unlock", about }, { save: "Undo it", done: "Undone: it is learned from your choices again." }));
+  else if (now === "locked") made.push(simple("Unlock", { do: "unlock", about }, { save: "Unlock it", done: "Unlocked: your choices may move it again." }));
   else made.push(simple("Lock", { do: "lock", about }, { save: "Lock it", done: "Locked: later choices leave it as it stands." }));
   if (statement.shift !== null && statement.shift !== undefined)
     made.push(
@@ -88,12 +94,12 @@ function card(held, statement) {
     return panel;
   };
   if (held.mayEdit) add(acts, actions(held, statement, open, bar));
-  const said = statement.state === "said";
+  const [said, done] = [ownWords(statement), tag(statement, held.own)];
   const title = held.own ? toYou(statement.headline) : statement.headline;
   return h(
     "article",
     { class: "card statement", "data-about": statement.about },
-    h("div", { class: "row" }, h("h3", null, title), h("div", { class: "tags" }, TAGS[statement.state] && h("span", { class: "tag on" }, held.own ? TAGS[statement.state] : TAGS[statement.state].replace(" by you", "").replace("You said so", "Said by the person")))),
+    h("div", { class: "row" }, h("h3", null, title), h("div", { class: "tags" }, done && h("span", { class: "tag on" }, done))),
     !said && statement.state !== "forgotten" && [h("p", { class: "soft small" }, sentence(strengthWords(statement)), mostPeople(statement) && `; most people ${mostPeople(statement)}`), bar],
     evidence(statement),
     place,

@@ -13,6 +13,9 @@ export const howStrong = (strength) => STEPS.find(([end]) => Math.abs(strength) 
 /** Whether the 95 % interval is so wide that the strength is hardly known yet. */
 export const unsure = ({ strength, low, high }) => high - low > 2 * Math.max(0.5, Math.abs(strength));
 
+/** Whether a statement is a sentence of the person's own, with no strength; else they set a strength, or nothing. */
+export const ownWords = ({ state, shift }) => state === "said" && (shift === null || shift === undefined);
+
 /** Where a strength stands on the bar, 0 to 1: even steps at first, closer and closer later. */
 export const onBar = (strength) => 1 - Math.exp(-Math.max(0, strength) / 1.4);
 
