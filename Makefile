@@ -31,7 +31,7 @@ types: install
 	$(BIN)/mypy
 
 tests: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile # a file's tests share what they train
 
 docs: install
 	$(BIN)/mkdocs build --strict --quiet
@@ -46,6 +46,10 @@ figures: install ## the slow measurements that the docs quote
 	$(BIN)/python benchmarks/real_server.py
 	$(BIN)/python benchmarks/popi_speed.py
 	$(BIN)/python benchmarks/two_processes.py
+	$(BIN)/python benchmarks/serve_load.py
+	$(BIN)/python benchmarks/serve_scale.py
+	$(BIN)/python benchmarks/serve_faults.py
+	$(BIN)/python benchmarks/serve_faults.py --postgresql
 	$(BIN)/palate small study --users 600 --out palate-out/study
 
 constraints: $(VENV)/base ## pin again after a change of dependencies

@@ -5,10 +5,16 @@ import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DESKTOP, PHONE, SMALL = (1280, 900), (390, 844), (360, 740)
 
@@ -30,11 +36,14 @@ CONTRAST = """() => {
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let text = walk.nextNode(); text; text = walk.nextNode()) {
     const node = text.parentElement;
-    if (!text.data.trim() || !node.checkVisibility({opacityProperty: true}) || node.closest(".unseen, .skip, :disabled")) continue;
+    const seen = text.data.trim() && node.checkVisibility({opacityProperty: true});
+    if (!seen || node.closest(".unseen, .skip, :disabled")) continue;
     const under = behind(node);
-    const [a, b] = [light(over(rgba(getComputedStyle(node).color), under)), light(under)].sort((x, y) => y - x);
+    const ink = over(rgba(getComputedStyle(node).color), under);
+    const [a, b] = [light(ink), light(under)].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < 4.5) faults.push(`${ratio.toFixed(2)} ${node.tagName}.${node.className}: ${text.data.trim().slice(0, 40)}`);
+    const what = `${node.tagName}.${node.className}: ${text.data.trim()}`;
+    if (ratio < 4.5) faults.push(`${ratio.toFixed(2)} ${what}`);
   }
   return faults;
 }"""
@@ -43,7 +52,8 @@ CONTRAST = """() => {
 UNNAMED = """() => {
   const name = (node) => node.getAttribute("aria-label") || node.textContent.trim() || node.title
     || [...(node.labels ?? [])].map((label) => label.textContent.trim()).join(" ");
-  const bad = [...document.querySelectorAll("button, a, input, select, textarea, [role=img], [role=progressbar]")]
+  const controls = "button, a, input, select, textarea, [role=img], [role=progressbar]";
+  const bad = [...document.querySelectorAll(controls)]
     .filter((node) => node.checkVisibility() && !name(node)).map((node) => node.outerHTML.slice(0, 90));
   const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
   return [...bad, ...ids.filter((id, at) => ids.indexOf(id) < at).map((id) => `id twice: ${id}`)];
@@ -93,21 +103,31 @@ class Visit:
 
     def check(self):
         """Hold that no request left the server's address, and that nothing was complained of."""
-        origins = {f"{u.scheme}://{u.netloc}" for u in map(urlsplit, self.asked) if u.scheme not in ("blob", "about")}
+        origins = {
+            f"{u.scheme}://{u.netloc}" for u in map(urlsplit, self.asked) if u.scheme not in ("blob", "about")
+        }
         assert origins <= {self.url}
         assert self.complaints == []
         assert self.dialogs == []
 
 
-@contextmanager
-def visiting(browser, url, size=DESKTOP, **options):
-    """Open a window with nothing in it; check the record at the end."""
-    width, height = size
-    options = {"reduced_motion": "reduce", "has_touch": width < 500} | options
-    context = browser.new_context(viewport={"width": width, "height": height}, **options)
-    try:
-        visit = Visit(context.new_page(), url)
-        yield visit
-        visit.check()
-    finally:
-        context.close()
+class Windows:
+    """Windows of one browser; those of a size share what the browser keeps of files, as a person's do."""
+
+    def __init__(self, browser, url):
+        self.browser, self.url, self.contexts = browser, url, {}
+
+    @contextmanager
+    def visiting(self, size=DESKTOP, **options):
+        """Open a window with nothing in it; check the record at the end."""
+        key = (size, *sorted(options.items()))
+        if key not in self.contexts:
+            told = {"viewport": dict(zip(("width", "height"), size, strict=True)), "has_touch": size[0] < 500}
+            self.contexts[key] = self.browser.new_context(reduced_motion="reduce", **told, **options)
+        visit = Visit(self.contexts[key].new_page(), self.url)
+        try:
+            yield visit
+            visit.check()
+        finally:
+            self.contexts[key].set_offline(False)
+            visit.page.close()

@@ -37,7 +37,7 @@ def live(tmp_path_factory, upstream):
     fitted = fit_model(str(folder / "choices.jsonl"), "style", "lexical", 0, {}, {}, gate=True)
     fitted.save(model := folder / "model")
     database = f"sqlite:///{tmp_path_factory.mktemp('kept')}/palate.db"
-    more = {"upstream": upstream.url, "upstream_key": "sk-up", "upstream_read_s": 5.0}
+    more = {"upstream": upstream.url, "upstream_key": "sk-up", "upstream_read_s": 8.0, "request_s": 3.0}
     with serving(database, str(model), **more) as server:
         with server.client() as client:
             rows = [choice("ann", n) for n in range(24)]
@@ -235,6 +235,17 @@ def test_faults_of_the_upstream_are_faults(client, live, upstream):
     upstream.script = whole(b'{"error": {"message": "theirs"}}', b"418 Teapot")
     answer = client.post("/v1/chat/completions", json=CALL)
     assert (answer.status_code, answer.json()) == (418, {"error": {"message": "theirs"}})
+
+
+def test_an_answer_may_take_longer_than_other_requests(client, upstream):
+    """A model that writes long answers unstreamed is bound by the upstream's own times alone."""
+
+    async def slow(call, writer):
+        await asyncio.sleep(3.2)
+        await whole(completion("Yes."))(call, writer)
+
+    upstream.script = slow
+    assert client.post("/v1/chat/completions", json=CALL).content == completion("Yes.")
 
 
 def test_models_are_passed_through(client, upstream):

@@ -567,7 +567,8 @@ def persons(go, user):
     shown = go.persona(user)
     assert (shown.user, shown.choices) == (user, 20)
     says = [Edit(do="say", text="Prefers metric units.")]
-    assert go.edit(user, shown.version, says, only_try=True).persona.version == shown.version
+    assert go.edit(user, shown.version, says, only_try=True).effect.told
+    assert not any("metric" in each.text for each in go.persona(user).statements)
     patched = go.edit(user, shown.version, says)
     assert any("metric" in each.text for each in patched.persona.statements)
     with pytest.raises(Conflict):

@@ -9,8 +9,9 @@ from serve_keeping import TENANT, give, of_taste, opened, served, world
 
 from palate.core import Claim, DataError, Method, Persona, Personas, Population, about
 from palate.gate import held_margins
-from palate.serve.keeper import Keeper, Served, Shelf
+from palate.serve.keeper import Keeper, Served, Shelf, changing
 from palate.serve.keeper.edits import MOST
+from palate.serve.keeper.effect import effect
 from palate.serve.store import ConflictError, Store, audit, choices, people, personas
 from palate.serve.wire.persona import Edit, Edits, Reverted
 from palate.serve.wire.use import Rank
@@ -225,7 +226,7 @@ def test_there_is_no_effect_without_choices(tmp_path):
     with keeper.store.read() as c:
         assert people.state(c, TENANT, "new") is None
     shown, _ = patch(keeper, Edit(do="say", text="Be kind."), user="new")
-    assert shown.version == 1
+    assert shown.version == 2, "version 1 is what was believed before"
     assert "Be kind" in keeper.current(TENANT, "new").words.text
     give(keeper, "new", of_taste("short", 6))
     assert "Be kind" in keeper.current(TENANT, "new").words.text
@@ -266,6 +267,30 @@ def test_an_edit_is_written_down(keeper):
         (row,) = audit.page(c, TENANT).rows
     assert (row.actor, row.action, row.user) == ("key-1", "edit", "ann")
     assert row.detail == "forget 1, say 1 (version 2)", "what was said is in no log"
+
+
+def test_what_was_believed_before_the_first_edit_can_be_gone_back_to(keeper):
+    give(keeper, "bob", of_taste("short", 20))
+    patch(keeper, Edit(do="forget", about="length"), user="bob", version=0)
+    versions = keeper.versions(TENANT, "bob")
+    assert [(v.version, v.cause) for v in versions] == [(2, "edited"), (1, "adapted")]
+    assert [s.state for s in versions[1].statements] == ["found"]
+    shown, _ = keeper.revert(TENANT, "bob", Reverted(version=2, to=1), "k")
+    assert (shown.version, length(shown).state) == (3, "found")
+
+
+def test_versions_tell_what_was_said_whatever_ranks(keeper):
+    keeper.shelf.serve(Served(served().words, served().words))
+    keeper.readapt(TENANT, ["ann"])
+    patch(keeper, Edit(do="say", text="Lives in Oslo."))
+    give(keeper, "ann", of_taste("short", 21)[20:], 20)
+    keeper.readapt(TENANT, ["ann"])
+    for version in keeper.versions(TENANT, "ann")[:2]:
+        assert {(s.about, s.state) for s in version.statements} >= {
+            ("length", "found"),
+            ("lives in oslo", "said"),
+        }
+    assert "Oslo" in keeper.current(TENANT, "ann").words.text
 
 
 def test_an_edit_of_what_somebody_edited_since_is_refused(keeper):
@@ -327,6 +352,23 @@ def test_an_edit_and_readaptations_at_once_lose_nothing(keeper):
     held, shown = keeper.current(TENANT, "ann"), keeper.shown(TENANT, "ann")
     assert (held.choices, held.pending) == (32, 0)
     assert sorted(s.headline[-1] for s in shown.statements if s.state == "said") == list("abcde")
+
+
+def test_an_edit_is_applied_to_what_a_job_saved_meanwhile(keeper, monkeypatch):
+    between = [lambda: keeper.readapt(TENANT, ["ann"])]
+
+    def slow(*given):
+        give(keeper, "ann", of_taste("short", 21)[20:], 20)
+        while between:
+            between.pop()()
+        return effect(*given)
+
+    monkeypatch.setattr(changing, "effect", slow)
+    shown, told = patch(keeper, Edit(do="forget", about="length"), version=1)
+    assert (shown.version, shown.choices, told.choices) == (3, 21, 20)
+    assert length(shown).state == "forgotten"
+    assert shift(keeper) == 0.0
+    assert [v.cause for v in keeper.versions(TENANT, "ann")] == ["edited", "adapted", "adapted"]
 
 
 def test_going_back_restores_the_corrections_that_stood(keeper):

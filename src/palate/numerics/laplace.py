@@ -118,8 +118,13 @@ def posterior(
         if spread is not None:
             spread[users] = believed
 
-    with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        list(pool.map(solve, _stacks(pairs, k)))
+    stacks = list(_stacks(pairs, k))
+    if len(stacks) < 2:  # one user's, in a server: starting threads costs more than the work
+        for users in stacks:
+            solve(users)
+    else:
+        with one_blas_thread(), ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+            list(pool.map(solve, stacks))
     return Posterior(mean, spread)
 
 

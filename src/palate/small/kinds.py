@@ -9,7 +9,7 @@ import numpy as np
 from palate.core import Persona, Population
 from palate.core.job import current_job
 from palate.small.arms import ARMS, build_arm
-from palate.small.measure import accuracy_of, measure
+from palate.small.measure import accuracy_of, heeded, measure
 from palate.small.world import SmallWorld, world
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def tailored(plan: "Plan", cell: "Cell") -> dict[str, Any]:
         ("rejected", teller.rejected_personas(judged)),
     ):
         found |= {f"{key}_{name}": v for key, v in _against(method, plain, judged, texts, people).items()}
+        for key, each in (("heeded", method), ("heeded_plain", plain)):
+            found[f"{key}_{name}"] = heeded(each, texts, judged, name == "chosen")
     return {name: np.round(values, 6).tolist() for name, values in found.items()}
 
 

@@ -12,6 +12,7 @@ Everything is kept a user, so that intervals resample users and comparisons are 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from palate.core import Persona, Personas, Population, Queries
 from palate.small.world import SmallWorld
 from palate.tune.base import WritingMethod
 
-__all__ = ["accuracy_of", "measure", "of_texts", "written_for"]
+__all__ = ["accuracy_of", "heeded", "measure", "of_texts", "written_for"]
 
 Floats = NDArray[np.floating[Any]]
 _WRITTEN = 3  # prompts a user that answers are written to
@@ -31,12 +32,36 @@ def accuracy_of(method: WritingMethod, personas: Personas, targets: Population) 
     """Return float64 [users]: share of each user's target pairs that the method has right, ties half."""
     pairs = targets.pairs
     scores = method.score_batch(Queries.of_pairs(personas, targets.corpus, pairs))
-    gap = scores[0::2] - scores[1::2]
+    return _right(scores[0::2] - scores[1::2], pairs.user, targets.n_users)
+
+
+def _right(gap: Floats, user: NDArray[np.int64], n: int) -> Floats:
+    """Return float64 [n]: share of each user's gaps that are above 0, ties half."""
     right = np.where(np.abs(gap) < 1e-9, 0.5, gap > 0)
-    count = np.bincount(pairs.user, minlength=targets.n_users)
-    return np.asarray(
-        np.bincount(pairs.user, weights=right, minlength=targets.n_users) / np.maximum(count, 1)
-    )
+    count = np.bincount(user, minlength=n)
+    return np.asarray(np.bincount(user, weights=right, minlength=n) / np.maximum(count, 1))
+
+
+def heeded(
+    method: WritingMethod, texts: Sequence[str | None], targets: Population, chosen: bool = True
+) -> Floats:
+    """Return the accuracy of a model that is told, for each pair, who would choose one of its answers.
+
+    Args:
+        method: The model.
+        texts: A persona for each of ``targets.pairs``.
+        targets: The pairs.
+        chosen: Whether the personas are of those who choose as was chosen; else they choose the other one.
+
+    Returns:
+        float64 [users]: share of pairs in which the answer that the persona would choose scores higher.
+    """
+    pairs = targets.pairs
+    known = Personas.of([Persona(user=str(number), text=text) for number, text in enumerate(texts)])
+    asked = Queries.of_pairs(known, targets.corpus, replace(pairs, user=np.arange(len(pairs))))
+    scores = method.score_batch(asked)
+    gap = scores[0::2] - scores[1::2]
+    return _right(gap if chosen else -gap, pairs.user, targets.n_users)
 
 
 def of_texts(method: WritingMethod, texts: Sequence[str | None], targets: Population) -> Floats:

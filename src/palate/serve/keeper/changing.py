@@ -1,8 +1,8 @@
 """A person's corrections, written down: all of them or none, and never over somebody else's.
 
 Corrections name the version they were made on. If another edit made a later version they are refused; a new
-adaptation in between is no conflict, for it changes nothing that a person said. What is written rests on the
-persona as it was read, and only if that is still the one in the store; else it is computed once more.
+adaptation in between is no conflict, for it changes nothing that a person said: the corrections are then
+applied to the new persona, within the transaction that writes them.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from palate.core import DataError, History, StorageError
+from palate.core import DataError, History, Persona, StorageError
 from palate.serve.keeper.current import Current
 from palate.serve.keeper.edits import edited, standing, told_of, used
 from palate.serve.keeper.effect import effect
@@ -97,7 +97,7 @@ class Changes:
             told = effect(held.served, history, (held.edits, held.weight), (after.edits, after.weight))
             if dry:
                 return after, told
-            if self._write(tenant, user, version, after, wanted, actor):
+            if self._write(tenant, user, version, held, after, wanted, actor):
                 return self._current.one(tenant, user), told
         raise StorageError("the persona kept changing while it was edited: send the request again")
 
@@ -112,21 +112,40 @@ class Changes:
             held = replace(held, persona=nothing, made=nothing, corrected=nothing, memo={})
         return held
 
-    def _write(self, tenant: str, user: str, version: int, after: Held, wanted: _Change, actor: str) -> bool:
+    def _write(
+        self,
+        tenant: str,
+        user: str,
+        version: int,
+        before: Held,
+        after: Held,
+        wanted: _Change,
+        actor: str,
+    ) -> bool:
+        """Write corrections down; return False where another model's persona was saved meanwhile."""
         state = after.state
         assert state is not None
-        row = _row(after, state)
+        first = None
+        if state.rev is None and before.made.provenance is not None:
+            first = version_of(
+                replace(_row(before, state), edited=0), before.edits, "adapted", "before any edit"
+            )
+        row = _row(after, state, int(first is not None))
 
         def op(c: Connection) -> bool:
             now = people.state(c, tenant, user)
             if now is None or now.born != state.born:
                 raise ConflictError("the user was erased while the persona was edited")
             _agree(now, version)
-            if now.rev != state.rev or not personas.save(c, tenant, user, row, born=state.born):
+            written = row if now.rev == state.rev else _moved(row, after, personas.load(c, tenant, user))
+            if written is None or not personas.save(c, tenant, user, written, born=state.born):
                 return False
+            if first is not None and now.rev is None:
+                personas.add_version(c, tenant, user, first)
             personas.replace_edits(c, tenant, user, wanted.stand)
-            personas.add_version(c, tenant, user, version_of(row, wanted.stand, wanted.cause, wanted.told))
-            audit.note(c, tenant, actor, wanted.action, user, f"{wanted.detail} (version {row.version})")
+            then = replace(written, words=row.words)
+            personas.add_version(c, tenant, user, version_of(then, wanted.stand, wanted.cause, wanted.told))
+            audit.note(c, tenant, actor, wanted.action, user, f"{wanted.detail} (version {then.version})")
             return True
 
         return self._store.write(op)
@@ -169,9 +188,24 @@ def _changed(held: Held, stand: Sequence[KeptEdit], history: History) -> Held:
     return after
 
 
-def _row(after: Held, state: UserState) -> KeptPersona:
-    version = (state.version or 0) + 1
-    own = teller(after) is after.served.method
+def _moved(row: KeptPersona, after: Held, kept: KeptPersona | None) -> KeptPersona | None:
+    """Return the corrections applied to a persona that a job saved meanwhile; None for another model's.
+
+    Its words are left to be found when they are read.
+    """
+    if kept is None or kept.model != after.served.fingerprint:
+        return None
+    body = Persona.from_json(kept.made)
+    if body.provenance is not None:
+        body = edited(after.served.method, body, after.edits)
+    version = kept.version + 1
+    return replace(kept, version=version, edited=version, body=plain(body), words=None, time=row.time)
+
+
+def _row(after: Held, state: UserState, more: int = 0) -> KeptPersona:
+    version = (state.version or 0) + 1 + more
+    words, body = after.told_words, after.corrected
+    same = (words.text, words.claims) == (body.text, body.claims)
     return KeptPersona(
         rev=state.rev or 0,
         version=version,
@@ -180,7 +214,7 @@ def _row(after: Held, state: UserState) -> KeptPersona:
         upto=after.upto,
         exact=after.exact,
         made=plain(after.made),
-        body=plain(after.corrected),
-        words=None if own else plain(after.told_words),
+        body=plain(body),
+        words=None if same else plain(words),
         time=clock.now(),
     )

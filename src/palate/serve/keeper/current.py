@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from palate.core import Feedback, History, Persona, Updates
+from palate.core import Feedback, History, Persona
 from palate.serve.keeper.edits import edited, used
 from palate.serve.keeper.held import Held
 from palate.serve.keeper.lru import Lru
@@ -133,7 +133,7 @@ class Current:
 
     def _few(self, upto: int, state: UserState, served: Served) -> bool:
         """Return whether what is new can be taken in one by one."""
-        return isinstance(served.method, Updates) and state.head - upto <= STEPS
+        return served.updates is not None and state.head - upto <= STEPS
 
     def _fitting(self, tenant: str, user: str, state: UserState | None) -> Held | None:
         """Return what is in memory, if nothing changed since it was made."""
@@ -236,9 +236,9 @@ class Current:
     def _hold(self, tenant: str, user: str, plan: _Plan, whole: Persona | None) -> Held:
         served, base = plan.served, plan.base if whole is None else whole
         assert base is not None
-        if isinstance(served.method, Updates):
+        if served.updates is not None:
             for row in plan.rows:
-                base = served.method.update(base, row)
+                base = served.updates.update(base, row)
         corrected = plan.body
         if corrected is None:
             corrected = edited(served.method, base, plan.edits) if base.provenance else base

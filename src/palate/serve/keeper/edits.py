@@ -72,7 +72,7 @@ def used(method: Method, persona: Persona, edits: Iterable[KeptEdit]) -> Persona
 
 
 def _revised(method: Method, persona: Persona, edits: Sequence[KeptEdit], own: bool) -> Persona:
-    if not isinstance(method, Revises) or not edits:
+    if not edits or not isinstance(method, Revises):
         return persona
     known: dict[str, float] = {}
     sentences: dict[str, float] = {}

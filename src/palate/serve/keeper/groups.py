@@ -110,7 +110,8 @@ class Groups:
         with self._store.read() as c:
             total = people.count(c, tenant)
             users = [_user(row, served) for row in personas.sample(c, tenant, SAMPLE)]
-            rows = choices.histories(c, tenant, [u.user for u in users[:_READ]])
+            some = [u.user for u in users if u.choices][:_READ]
+            rows = choices.histories(c, tenant, some)
         texts = [(f.conversation, f.responses[:2]) for history in rows for f in history.feedback[:2]]
         place = _placed(served, users, offered(texts[:_PAIRS]) if texts else None)
         where, explained = mapped(place)

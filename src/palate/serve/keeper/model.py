@@ -17,7 +17,7 @@ from typing import Self
 from sqlalchemy import Connection
 
 from palate.catalogue import load
-from palate.core import ConfigError, Method, PalateError, Persona, StorageError
+from palate.core import ConfigError, Method, PalateError, Persona, StorageError, Updates
 from palate.gate import Gate
 from palate.serve.store import Store, jobs, models
 
@@ -67,6 +67,11 @@ class Served:
         """Whether a persona can be made while a request waits: no language model is asked, none is tuned."""
         maker = self.method.method if isinstance(self.method, Gate) else self.method
         return not (maker.uses_lm or maker.tunes)
+
+    @cached_property
+    def updates(self) -> Updates | None:
+        """The method, if it takes choices in one by one."""
+        return self.method if isinstance(self.method, Updates) else None
 
     @cached_property
     def finds_claims(self) -> bool:

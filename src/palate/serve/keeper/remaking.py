@@ -101,6 +101,8 @@ def _row(
     corrected = edited(served.method, body, edits)
     if words is not None and served.words is not None:
         words = with_said(edited(served.words, words, edits, own=False), edits)
+    elif with_said(corrected, edits) != corrected:
+        words = with_said(corrected, edits)
     return KeptPersona(
         rev=kept.rev if kept else 0,
         version=(kept.version if kept else 0) + 1,

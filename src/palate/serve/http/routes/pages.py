@@ -6,7 +6,7 @@ whoever opens one without a token sees nothing of anybody.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -80,8 +80,8 @@ def missing(request: Request) -> Response:
     return _send(request, "missing.html", 404)
 
 
-def _page(name: str) -> Callable[[Request], Response]:
-    def page(request: Request) -> Response:
+def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
+    async def page(request: Request) -> Response:
         return _send(request, name)
 
     return page
@@ -92,7 +92,7 @@ for _path, _name in PAGES.items():
 
 
 @router.api_route("/static/{name}", methods=["GET", "HEAD"], name="static")
-def static(request: Request, name: str) -> Response:
+async def static(request: Request, name: str) -> Response:
     """Return a script, a style or an image of the pages."""
     if name not in _static() or name.endswith(".html"):
         return missing(request)
