@@ -154,7 +154,10 @@ def test_intervals_hold_the_true_taste_as_often_as_they_say():
         vectors = model.adapt_batch(told).vectors
         held = []
         for user in range(crowd.n_users):
-            low, high = model._interval(told, user, vectors[user, : len(STYLE_AXES)])
+            ways = model._ways(told, user, vectors[user, : len(STYLE_AXES)])
+            low, high = model._interval(ways, np.arange(len(STYLE_AXES)))
+            near = model._near(ways, np.ones(len(STYLE_AXES), bool))
+            assert set(np.flatnonzero((low > 0) | (high < 0))) <= set(near)
             held.append((low <= truth[user]) & (truth[user] <= high))
         assert 0.92 < np.mean(held) < 0.985
         assert np.mean(held, axis=0)[LENGTH] > 0.9

@@ -90,11 +90,15 @@ class Visit:
     def button(self, name, **more):
         return self.page.get_by_role("button", name=name, **more)
 
-    def until(self, script, arg=None, seconds=15):
+    def until(self, script, arg=None):
         """Wait until a script is true; asked again and again, since the pages' policy forbids eval."""
+        self.eventually(lambda: self.page.evaluate(script, arg), f"{script} {arg or ''}")
+
+    def eventually(self, told, what="what was waited for", seconds=15):
+        """Wait until a function's answer is true."""
         end = time.monotonic() + seconds
-        while not self.page.evaluate(script, arg):
-            assert time.monotonic() < end, f"still not true after {seconds} s: {script} {arg or ''}"
+        while not told():
+            assert time.monotonic() < end, f"after {seconds} s not true yet: {what}"
             self.page.wait_for_timeout(15)
 
     def forgive(self, part):

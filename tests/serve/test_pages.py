@@ -179,9 +179,22 @@ def test_scripts_write_no_markup_and_call_nobody(name):
     "name", ["nothing.js", "home.html", "..%2f..%2fsettings.py", "%2e%2e/%2e%2e/settings.py", "a/b.js"]
 )
 def test_no_path_reaches_another_file(served, name):
-    answer = httpx.get(f"{served.url}/static/{name}")
-    assert answer.status_code == 404
-    assert "Settings" not in answer.text
+    for below in ("static", "static/0"):
+        answer = httpx.get(f"{served.url}/{below}/{name}")
+        assert answer.status_code == 404
+        assert "Settings" not in answer.text
+
+
+def test_files_are_kept_for_good_until_one_changes(served):
+    page = httpx.get(served.url + "/me").text
+    paths = re.findall(r"(?:src|href)=\"(/static/[^\"]+)\"", page)
+    assert len({path.split("/")[2] for path in paths}) == 1
+    for path in paths:
+        answer = httpx.get(served.url + path)
+        assert (answer.status_code, answer.headers["content-security-policy"]) == (200, CSP)
+        assert "immutable" in answer.headers["cache-control"]
+    old = httpx.get(f"{served.url}/static/0123456789ab/dom.js")
+    assert (old.status_code, old.headers["cache-control"]) == (200, "no-cache")
 
 
 def test_an_unknown_page_is_told_kindly(served):
@@ -284,7 +297,8 @@ def test_without_a_network_choices_wait_and_an_undone_one_is_gone(visit, ann):
     page.context.set_offline(False)
     page.wait_for_selector(".answer")
     visit.until("document.querySelector('.unsent').textContent === ''")
-    sent = len(ann.choices())
+    sent = 18
+    visit.eventually(lambda: len(ann.choices()) == sent)
     page.context.set_offline(True)
     asked = visit.text("#question")
     page.keyboard.press("1")
@@ -293,8 +307,7 @@ def test_without_a_network_choices_wait_and_an_undone_one_is_gone(visit, ann):
     page.keyboard.press("u")
     visit.until("asked => document.querySelector('#question').innerText === asked", asked)
     page.context.set_offline(False)
-    visit.until("document.querySelector('.unsent').textContent === ''")
-    assert len(ann.choices()) == sent
+    visit.eventually(lambda: len(ann.choices()) == sent)
     visit.forgive("ERR_INTERNET_DISCONNECTED")
 
 

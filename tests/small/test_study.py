@@ -15,7 +15,7 @@ from palate.small.tables import Table, claims, estimate, shifts, table
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     plan = Plan(
-        tmp_path_factory.mktemp("study"), ("raw", "summary"), (0, 1), users=20, base_steps=4, workers=1
+        tmp_path_factory.mktemp("study"), ("raw", "summary"), (0, 1), users=20, base_steps=1, workers=1
     )
     told = []
     cells = run_study(plan, lambda *now: told.append(now))

@@ -1,6 +1,7 @@
 """The benchmark on a GPU counts what goes through the model: checked with a toy model, on any device."""
 
-import importlib.util
+import importlib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,9 @@ FILE = Path(__file__).parents[2] / "benchmarks" / "gpu_speed.py"
 
 @pytest.fixture(scope="module")
 def gpu_speed():
-    spec = importlib.util.spec_from_file_location("gpu_speed", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FILE.parent)
+        yield importlib.import_module("gpu_speed")
 
 
 @pytest.mark.parametrize("what", ["reward", "popi"])
@@ -42,7 +42,7 @@ def test_tokens_are_those_that_go_through_the_model(what, way, gpu_speed, monkey
     monkeypatch.setattr(gpu_speed.Clock, "tell", told)
     row = getattr(bench, what)(gpu_speed.TOY, getattr(gpu_speed, way))
     (tokens,) = row["tokens"].values()
-    steps = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(ends)]
     assert len(steps) == 2
     assert max(steps) == pytest.approx(tokens, rel=0.02)  # a word that says nothing may shorten a summary
     assert row["flops"] > 2 * gpu_speed.TOY.linear * tokens

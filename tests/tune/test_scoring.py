@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from palate.tune import scoring
 from palate.tune.scoring import (
     after_prompts,
     answer_logprobs,
@@ -89,6 +90,17 @@ def test_entropy_is_the_literal_one(model):
     shares = torch.softmax(logits / 0.5, -1)
     torch.testing.assert_close(found.entropy, -(shares * shares.log()).sum(-1))
     torch.testing.assert_close(found.logps, shares[..., 0].log())
+
+
+@pytest.mark.parametrize("rows", [1, 66, 1 << 22])
+def test_parts_are_normalised_and_go_back_as_the_whole(rows, monkeypatch):
+    monkeypatch.setattr(scoring, "_ROWS", rows)
+    draw = torch.Generator().manual_seed(1)
+    logits = torch.randn(5, 3, 11, dtype=torch.float64, generator=draw, requires_grad=True)
+    ids = torch.randint(0, 11, (5, 3), generator=draw)
+    literal = torch.log_softmax(logits / 0.7, -1).gather(-1, ids[..., None])[..., 0]
+    torch.testing.assert_close(token_logprobs(logits, ids, 0.7).logps, literal, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: token_logprobs(x, ids, 0.7, entropy=True).logps, logits)
 
 
 def weighted(found):

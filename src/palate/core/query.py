@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Queries:
     def __len__(self) -> int:
         return len(self.who)
 
-    @property
+    @cached_property
     def option_query(self) -> NDArray[np.int64]:
         """int64 [options]: the query of each option."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))

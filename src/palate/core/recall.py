@@ -14,11 +14,12 @@ from palate.core.population import Corpus
 
 __all__ = ["forget_texts", "shared"]
 
-_ITEMS, _CHARACTERS = 64, 1 << 16  # of a corpus that is small: one request, or one user's choices
+_ITEMS, _CHARACTERS = 256, 1 << 18  # of a corpus that is small: one request, or one user's choices
 _ALL_ITEMS = 1 << 13  # kept at once, so that features of 1,000 numbers an item take no more than 32 MiB
+_ALL_CHARACTERS = 1 << 25
 _kept: "OrderedDict[Hashable, Corpus]" = OrderedDict()
 _lock = threading.Lock()
-_total = 0
+_items = _characters = 0
 
 
 def shared(corpus: Corpus) -> Corpus:
@@ -32,9 +33,9 @@ def shared(corpus: Corpus) -> Corpus:
     >>> first is second, shared(first) is shared(second)
     (False, True)
     """
-    global _total
-    size = len(corpus)
-    if size > _ITEMS or sum(map(len, corpus.responses)) > _CHARACTERS:
+    global _items, _characters
+    size, length = len(corpus), sum(map(len, corpus.responses))
+    if size > _ITEMS or length > _CHARACTERS:
         return corpus
     key = (
         tuple(corpus.conversations),
@@ -48,9 +49,10 @@ def shared(corpus: Corpus) -> Corpus:
             _kept.move_to_end(key)
             return known
         _kept[key] = corpus
-        _total += size
-        while _total > _ALL_ITEMS:
-            _total -= len(_kept.popitem(last=False)[1])
+        _items, _characters = _items + size, _characters + length
+        while _items > _ALL_ITEMS or _characters > _ALL_CHARACTERS:
+            gone = _kept.popitem(last=False)[1]
+            _items, _characters = _items - len(gone), _characters - sum(map(len, gone.responses))
     return corpus
 
 
@@ -60,8 +62,8 @@ def forget_texts() -> int:
     For a deletion: a text that a deleted user wrote is then in no object of this process that outlives a
     request.
     """
-    global _total
+    global _items, _characters
     with _lock:
-        count, _total = len(_kept), 0
+        count, _items, _characters = len(_kept), 0, 0
         _kept.clear()
     return count

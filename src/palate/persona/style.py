@@ -21,7 +21,7 @@ revise  a person's shift on axis j is s_j v_uj; v_uj is set to it and its varian
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,10 +117,11 @@ class Style(Method):
         def write(user: int) -> tuple[str, tuple[Claim, ...]]:
             mean = vectors[user, : len(self.spread_)]
             taste = self.shared_ + self.spread_ * mean
-            low, high = self._interval(population, user, mean)
             ids, gap = _evidence(population, user)
-            spoken = (np.abs(gap) >= _DIFFERS).any(axis=0)
-            shown = np.flatnonzero(((low > 0) | (high < 0)) & spoken)
+            spoken = np.asarray((np.abs(gap) >= _DIFFERS).any(axis=0))
+            ways = self._ways(population, user, mean)
+            low, high = self._interval(ways, self._near(ways, spoken))
+            shown = np.flatnonzero((low > 0) | (high < 0))
             shown = shown[np.argsort(-np.abs(taste[shown]), kind="stable")]
             claims = []
             for j in shown.tolist():
@@ -133,27 +134,33 @@ class Style(Method):
 
         return write
 
-    def _interval(self, population: Population, user: int, mean: Floats) -> tuple[Floats, Floats]:
-        """Return the ends of each axis' 95 % interval, float64 [axes]; ``mean`` is the mode of v_u."""
+    def _ways(self, population: Population, user: int, mean: Floats) -> "_Ways":
+        """Return the lines along which a user's axes are followed; ``mean`` is the mode of v_u."""
         own, axes = _pairs_of(population, user), _axes(population.corpus)
         gap = axes[own.winner] - axes[own.loser]
         slope, latent = gap * self.spread_, gap @ (self.shared_ + self.spread_ * mean)
         p = expit(latent)
         covariance = np.linalg.inv(np.eye(len(mean)) + slope.T @ ((p * (1 - p))[:, None] * slope))
         line = covariance / np.diag(covariance)  # column j: where the axes go as v_j grows by one
-        move, at_once = slope @ line, max(1, _NUMBERS // max(slope.size, 1))
-        ends = []
-        for side in (-1.0, 1.0):
-            rise = np.empty((len(_STEPS), len(mean)))
-            for first in range(0, len(_STEPS), at_once):
-                steps = side * _STEPS[first : first + at_once, None, None]
-                there = mean[:, None] + steps * line
-                loss = log_loss(latent[:, None] + steps * move, own.target[:, None])
-                rise[first : first + at_once] = 0.5 * (there**2).sum(1) + loss.sum(1)
-            root = np.sqrt(2.0 * np.maximum(rise - rise[0], 0.0))
-            reach = np.array([np.interp(_SIDES, root[:, j], _STEPS) for j in range(len(mean))])
-            ends.append(np.hypot(self.spread_ * reach, _SIDES * np.sqrt(self.shared_variance_)))
-        taste = self.shared_ + self.spread_ * mean
+        return _Ways(mean, line, latent, slope @ line, own.target)
+
+    def _near(self, ways: "_Ways", asked: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the axes among those asked whose interval may leave zero out: one look at each, at zero."""
+        taste, aside = self.shared_ + self.spread_ * ways.mean, _SIDES * np.sqrt(self.shared_variance_)
+        room = np.sqrt(np.maximum(taste**2 - aside**2, 0.0))  # reach times spread at which zero is the end
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.where(room > 0, room / self.spread_, 0.0)
+        root = ways.root(np.minimum(step, _STEPS[-1])[None] * -np.sign(taste))[0]
+        return np.flatnonzero(asked & (room > 0) & ((root > 0.95 * _SIDES) | (step > _STEPS[-1])))
+
+    def _interval(self, ways: "_Ways", which: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Return the ends of 95 % intervals, float64 [axes]; infinite on axes other than ``which``."""
+        aside, ends = _SIDES * np.sqrt(self.shared_variance_), np.full((2, len(ways.mean)), np.inf)
+        for end, side in zip(ends, (-1.0, 1.0), strict=True):
+            root = ways.only(which).root(side * np.repeat(_STEPS[:, None], len(which), axis=1))
+            for j, column in zip(which, root.T, strict=True):
+                end[j] = np.hypot(self.spread_[j] * np.interp(_SIDES, column, _STEPS), aside[j])
+        taste = self.shared_ + self.spread_ * ways.mean
         return taste - ends[0], taste + ends[1]
 
     def _claim(
@@ -290,6 +297,40 @@ def _ordered(claims: Iterable[Claim]) -> tuple[Claim, ...]:
 def _text(claims: Sequence[Claim], choices: int) -> str:
     told = "\n".join(claim.text for claim in claims if claim.kept)
     return told or f"No preference of style is evident from {choices} choices."
+
+
+class _Ways(NamedTuple):
+    """The lines from a mode along which each axis is followed, the others going with it.
+
+    Attributes:
+        mean: float64 [axes], the mode.
+        line: float64 [axes, followed], column by column the direction.
+        latent: float64 [pairs], log-odds of the winner at the mode.
+        move: float64 [pairs, followed], what a unit of each direction adds to them.
+        target: float64 [pairs].
+    """
+
+    mean: Floats
+    line: Floats
+    latent: Floats
+    move: Floats
+    target: Floats
+
+    def only(self, followed: NDArray[np.int64]) -> "_Ways":
+        """Return some of the lines."""
+        return self._replace(line=self.line[:, followed], move=self.move[:, followed])
+
+    def root(self, steps: Floats) -> Floats:
+        """Return sqrt(2 x fall of the log posterior), float64 [steps, followed], of steps of that shape."""
+        at_once = max(1, _NUMBERS // max(self.move.size, self.line.size, 1))
+        base = 0.5 * (self.mean**2).sum() + log_loss(self.latent, self.target).sum()
+        rise = np.empty(steps.shape)
+        for first in range(0, len(steps), at_once):
+            some = steps[first : first + at_once, None, :]
+            there = self.mean[:, None] + some * self.line
+            loss = log_loss(self.latent[:, None] + some * self.move, self.target[:, None])
+            rise[first : first + at_once] = 0.5 * (there**2).sum(1) + loss.sum(1) - base
+        return np.asarray(np.sqrt(2.0 * np.maximum(rise, 0.0)))
 
 
 def _reverse(unit: str) -> str:

@@ -36,8 +36,9 @@ __all__ = [
     "Visit",
     "need",
     "own",
+    "own_user",
+    "secret_of",
 ]
-__all__ += ["own_user", "secret_of"]
 
 CALLER = "palate.caller"
 _MOST = 10_000

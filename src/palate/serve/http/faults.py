@@ -41,7 +41,7 @@ from palate.serve.http.logs import log
 from palate.serve.http.routes.pages import missing
 from palate.serve.store.faults import ConflictError
 
-__all__ = ["Refusal", "fault", "install_faults", "trouble_of", "unknown_user"]
+__all__ = ["RETRY_S", "Refusal", "fault", "install_faults", "trouble_of", "unknown_user"]
 
 RETRY_S = "1"
 _PLACES = {"body", "path", "query", "header", "Choice", "Choices"}  # where, or as which kind, not a field

@@ -1,8 +1,9 @@
 """The pages that people see: plain files, sent with headers that let nothing foreign in.
 
 A page is one HTML file, one CSS, and small ES modules; none is built, and none is filled in by the server:
-what a page shows it asks of the API with the caller's token. So every page may be kept by a browser, and
-whoever opens one without a token sees nothing of anybody.
+what a page shows it asks of the API with the caller's token, and whoever opens one without a token sees
+nothing of anybody. Pages name their files below ``/static/DIGEST/``, of all files' content: a browser keeps
+these for good, and takes all of them anew, together, when one changes.
 """
 
 import hashlib
@@ -40,8 +41,8 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Cache-Control": "no-cache",
 }
+_ASKED_AGAIN, _FOR_GOOD = "no-cache", "public, max-age=31536000, immutable"
 
 router = APIRouter(include_in_schema=False)
 
@@ -52,24 +53,33 @@ class _File(NamedTuple):
     etag: str
 
 
+class _Files(NamedTuple):
+    digest: str
+    pages: dict[str, _File]
+    static: dict[str, _File]
+
+
+def _file(name: str, body: bytes) -> _File:
+    etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+    return _File(body, f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8", etag)
+
+
 @cache
-def _static() -> dict[str, _File]:
-    """Read all files once: a name is looked up here, so that no path reaches the disk."""
-    found = {}
+def _files() -> _Files:
+    """Read all files once: a name is looked up among them, so that no path reaches the disk."""
     folder = files("palate.serve") / "pages"
-    for place in (folder, folder / "static"):
-        for file in place.iterdir():
-            kind = _TYPES.get(file.name.rpartition(".")[2])
-            if kind and file.is_file():
-                body = file.read_bytes()
-                etag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
-                found[file.name] = _File(body, f"{kind}; charset=utf-8", etag)
-    return found
+    static = {f.name: _file(f.name, f.read_bytes()) for f in (folder / "static").iterdir() if "." in f.name}
+    digest = hashlib.sha256("".join(sorted(f.etag for f in static.values())).encode()).hexdigest()[:12]
+    found = {}
+    for file in folder.iterdir():
+        if file.name.endswith(".html"):
+            text = file.read_text(encoding="utf-8").replace('"/static/', f'"/static/{digest}/')
+            found[file.name] = _file(file.name, text.encode())
+    return _Files(digest, found, static)
 
 
-def _send(request: Request, name: str, status: int = 200) -> Response:
-    file = _static()[name]
-    headers = {**_HEADERS, "ETag": file.etag}
+def _send(request: Request, file: _File, status: int = 200, keep: str = _ASKED_AGAIN) -> Response:
+    headers = {**_HEADERS, "ETag": file.etag, "Cache-Control": keep}
     if status == 200 and request.headers.get("if-none-match") == file.etag:
         return Response(status_code=304, headers=headers)
     return Response(file.body, status, {**headers, "Content-Type": file.kind})
@@ -77,12 +87,12 @@ def _send(request: Request, name: str, status: int = 200) -> Response:
 
 def missing(request: Request) -> Response:
     """Return a kind page that says there is nothing at this path, with status 404."""
-    return _send(request, "missing.html", 404)
+    return _send(request, _files().pages["missing.html"], 404)
 
 
 def _page(name: str) -> Callable[[Request], Awaitable[Response]]:
     async def page(request: Request) -> Response:
-        return _send(request, name)
+        return _send(request, _files().pages[name])
 
     return page
 
@@ -91,9 +101,10 @@ for _path, _name in PAGES.items():
     router.add_api_route(_path, _page(_name), methods=["GET", "HEAD"], name=_name.removesuffix(".html"))
 
 
-@router.api_route("/static/{name}", methods=["GET", "HEAD"], name="static")
-async def static(request: Request, name: str) -> Response:
+@router.api_route("/static/{digest}/{name}", methods=["GET", "HEAD"], name="static")
+async def static(request: Request, digest: str, name: str) -> Response:
     """Return a script, a style or an image of the pages."""
-    if name not in _static() or name.endswith(".html"):
+    now, kept = _files(), _files().static.get(name)
+    if kept is None:
         return missing(request)
-    return _send(request, name)
+    return _send(request, kept, keep=_FOR_GOOD if digest == now.digest else _ASKED_AGAIN)
