@@ -1,11 +1,11 @@
-"""What the benchmark on a GPU runs on: random Llamas, their words, a clock, a profiler and a check of numbers."""
+"""What the benchmark on a GPU is made of: random Llamas, their words, clock, profiler, check of numbers."""
 
 import copy
 import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from transformers import (
 from palate import Feedback, Population
 from palate.core import as_conversation
 from palate.small.base import CHAT_TEMPLATE
-from palate.tune import scoring
+from palate.tune import scoring, trainers, writing
 from palate.tune.model import Base
 
 SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", "<user>", "<answer>", "<system>")
@@ -250,6 +250,43 @@ class Profiler:
             lines = [f"{s:8.3f} s {n:>8,} {name[:76]}" for s, n, name in sorted(events)[:-25:-1]]
             busy = sum(s for s, _, _ in events)
             self.found = "\n".join([f"{wall:8.3f} s, of which the device is busy {busy:.3f} s", *lines])
+
+
+# ---- gains taken away ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def without(names: Sequence[str]) -> Iterator[None]:
+    """Take gains away, by name.
+
+    ``replay``: every step of writing is told kernel by kernel.
+    ``parts``: the float32 logits of all tokens are kept for the way back.
+    ``casts``: weights and inputs are cast wherever they are used.
+    """
+    kept = writing.replays, scoring.token_logprobs, trainers.SummaryTrainer._mixed
+    if "casts" in names:
+        trainers.SummaryTrainer._mixed = lambda *_: nullcontext()
+    if "replay" in names:
+        writing.replays = lambda *_: False
+    if "parts" in names:
+        scoring.token_logprobs = _whole
+    try:
+        yield
+    finally:
+        writing.replays, scoring.token_logprobs, trainers.SummaryTrainer._mixed = kept
+
+
+def _whole(
+    logits: torch.Tensor, ids: torch.Tensor, temperature: float = 1.0, *, entropy: bool = False
+) -> scoring.Logprobs:
+    part = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
+    norm = torch.logsumexp(part, -1)
+    logps = torch.gather(part, -1, ids[:, :, None])[..., 0] - norm
+    spread = None
+    if entropy:
+        share = torch.softmax(part.detach(), -1)
+        spread = norm.detach() - (share * part.detach()).sum(-1)
+    return scoring.Logprobs(logps, spread)
 
 
 # ---- numbers ------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ import gc
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,13 @@ from gpu_common import (
     people,
     settle,
     spread,
+    without,
 )
 from transformers.utils import logging
 
 from palate import Population
 from palate.core import MethodError, job
-from palate.tune import base, scoring, trainers, writing
+from palate.tune import base, trainers
 from palate.tune.base import Known
 from palate.tune.examples import signals_of
 from palate.tune.popi import Popi
@@ -310,40 +311,6 @@ class Bench:
         finally:
             self.steps = kept
         return {"what": what, "way": way.name, "tried": tried}
-
-
-@contextmanager
-def without(names: Sequence[str]) -> Iterator[None]:
-    """Take gains away, by name.
-
-    ``replay``: every step of writing is told kernel by kernel.
-    ``parts``: the float32 logits of all tokens are kept for the way back.
-    ``casts``: weights and inputs are cast wherever they are used.
-    """
-    kept = writing.replays, scoring.token_logprobs, trainers.SummaryTrainer._mixed
-    if "casts" in names:
-        trainers.SummaryTrainer._mixed = lambda *_: nullcontext()
-    if "replay" in names:
-        writing.replays = lambda *_: False
-    if "parts" in names:
-        scoring.token_logprobs = _whole
-    try:
-        yield
-    finally:
-        writing.replays, scoring.token_logprobs, trainers.SummaryTrainer._mixed = kept
-
-
-def _whole(
-    logits: torch.Tensor, ids: torch.Tensor, temperature: float = 1.0, *, entropy: bool = False
-) -> scoring.Logprobs:
-    part = (logits if logits.dtype == torch.float64 else logits.float()) / temperature
-    norm = torch.logsumexp(part, -1)
-    logps = torch.gather(part, -1, ids[:, :, None])[..., 0] - norm
-    spread = None
-    if entropy:
-        share = torch.softmax(part.detach(), -1)
-        spread = norm.detach() - (share * part.detach()).sum(-1)
-    return scoring.Logprobs(logps, spread)
 
 
 # ---- what is told ---------------------------------------------------------------------------------------

@@ -57,8 +57,8 @@ ROOMS = {
     ),
     "serve": (
         ("core", "feedback", "catalogue", "gate", "harm", "export", "generate"),
-        {"numpy", "scipy", "orjson", "anyio", "fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "pydantic",
-         "httpx", "prometheus_client"},
+        {"numpy", "scipy", "orjson", "anyio", "fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic",
+         "pydantic", "httpx", "prometheus_client"},
         {"palate.workshop", "palate.evaluate.study"},
     ),
     "client": (("core", "serve"), {"httpx", "pydantic", "orjson"}, set()),

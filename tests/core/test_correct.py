@@ -133,8 +133,8 @@ def test_equal_small_corpora_are_one_until_texts_are_forgotten():
 
 def test_large_corpora_are_not_kept():
     forget_texts()
-    assert shared(one_query(Persona(), "Hi", ["a", "b" * 70_000]).corpus) is not None
-    shared(one_query(Persona(), "Hi", [f"{n}" for n in range(65)]).corpus)
+    assert shared(one_query(Persona(), "Hi", ["a", "b" * 300_000]).corpus) is not None
+    shared(one_query(Persona(), "Hi", [f"{n}" for n in range(257)]).corpus)
     assert forget_texts() == 0
 
 

@@ -20,7 +20,9 @@ DESKTOP, PHONE, SMALL = (1280, 900), (390, 844), (360, 740)
 
 CONTRAST = """() => {
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgba = (css) => {
+  const known = new Map();
+  const rgba = (css) => known.get(css) ?? known.set(css, read(css)).get(css);
+  const read = (css) => {
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = css; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data].map((v) => v / 255);
   };
@@ -99,7 +101,7 @@ class Visit:
         end = time.monotonic() + seconds
         while not told():
             assert time.monotonic() < end, f"after {seconds} s not true yet: {what}"
-            self.page.wait_for_timeout(15)
+            self.page.wait_for_timeout(40)
 
     def forgive(self, part):
         """Drop complaints that a test brings about, such as a refused request."""

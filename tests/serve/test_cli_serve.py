@@ -255,6 +255,10 @@ def test_migrations_run_by_hand(tmp_path):
     assert (tmp_path / "a.db").exists()
 
 
+def test_a_database_is_written_anew_by_hand(tmp_path):
+    assert command("compact", "--database", f"sqlite:///{tmp_path}/a.db") == "compacted\n"
+
+
 def test_the_environment_names_the_database(tmp_path, monkeypatch):
     monkeypatch.setenv("PALATE_SERVE_DATABASE", f"sqlite:///{tmp_path}/b.db")
     command("migrate")

@@ -444,3 +444,13 @@ def test_numbers_that_json_lacks_are_kept_finite(keeper):
     back = Persona.from_json(plain(endless))
     assert back.vector == endless.vector
     assert back.claims[0].low < -1e100 < 1e100 < back.claims[0].high
+
+
+def test_of_each_hour_the_last_adaptation_is_kept(keeper, monkeypatch):
+    """Versions of a busy user do not grow without end."""
+    rows = of_taste("short", 9)
+    for n in range(9):
+        monkeypatch.setattr(clock, "now", lambda n=n: 1.8e9 + 3600 * (n // 3))
+        give(keeper, "ann", rows[n : n + 1], first=n)
+        keeper.readapt(TENANT, ["ann"])
+    assert [version.choices for version in keeper.versions(TENANT, "ann")] == [9, 6, 3]

@@ -8,7 +8,7 @@ import typer
 from palate.cli.shared import app
 from palate.core.errors import ConfigError, MissingExtra
 
-__all__ = ["erase", "keys", "list_keys", "make_key", "migrate", "revoke_key", "serve", "start"]
+__all__ = ["compact", "erase", "keys", "list_keys", "make_key", "migrate", "revoke_key", "serve", "start"]
 
 serve = typer.Typer(
     help="Serve a fitted model over HTTP: choices in; personas, rankings and answers out.",
@@ -163,6 +163,16 @@ def migrate(database: Database = "") -> None:
     """Bring the database's tables up to date; the server does so by itself when it starts."""
     with _open(database) as store:
         print(f"{store.backend}: up to date")
+
+
+@serve.command()
+def compact(database: Database = "") -> None:
+    """Write the whole database anew, so that not even unused space holds what was deleted; takes a while."""
+    from palate.serve.store.traces import compact as written_anew
+
+    with _open(database) as store:
+        written_anew(store)
+    print("compacted")
 
 
 def _open(database: str) -> Any:

@@ -80,7 +80,8 @@ def choose(
         "reason": reason,
         "source": source,
     }
-    return Fill(body=Choice.model_validate({k: v for k, v in fields.items() if v is not None}))
+    tie = {"chosen": None} if chosen is None and ratings is None else {}
+    return Fill(body=Choice.model_validate({k: v for k, v in fields.items() if v is not None} | tie))
 
 
 @route("POST /v1/feedback", Told)

@@ -1,6 +1,6 @@
 """Vectors on disk, found again by content: one SQLite file an encoder key, shared by processes.
 
-    folder:  $PALATE_CACHE, otherwise ~/.cache/palate/embeddings
+    folder:  $PALATE_CACHE, otherwise ~/.cache/palate/embeddings; "off" keeps nothing on disk
     file:    the hash of the encoder's key, so that a changed setting misses
     row:     blake2b-16 of the rendered text  ->  the vector's float32 bytes
 
@@ -24,7 +24,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EmbeddingCache", "cache_folder", "text_key"]
+__all__ = ["EmbeddingCache", "cache_folder", "kept_on_disk", "text_key"]
 
 _T = TypeVar("_T")
 _SCHEMA = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
@@ -43,6 +43,11 @@ def cache_folder() -> Path:
     """Return ``$PALATE_CACHE``, or ``~/.cache/palate/embeddings`` where it is not set."""
     named = os.environ.get("PALATE_CACHE", "")
     return Path(named).expanduser() if named else Path.home() / ".cache" / "palate" / "embeddings"
+
+
+def kept_on_disk() -> bool:
+    """Say whether vectors are kept on disk: not where ``$PALATE_CACHE`` is "off"."""
+    return os.environ.get("PALATE_CACHE", "") != "off"
 
 
 def text_key(text: str) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from palate.core.errors import EncoderError
 from palate.core.feedback import Conversation
-from palate.models.cache import EmbeddingCache, text_key
+from palate.models.cache import EmbeddingCache, kept_on_disk, text_key
 from palate.models.encoder import Batches, Encoder, Floats, Progress, Streams, Styled, resolve
 from palate.models.weights import length_order
 
@@ -179,7 +179,7 @@ def _items(corpus: Texts, encoder: Encoder, progress: Progress | None) -> Floats
 
 def _vectors(encoder: Encoder, texts: Sequence[str], progress: Progress | None) -> Floats:
     """Return float32 [n, dim] for rendered texts, by way of the disk cache where the encoder wants it."""
-    if not encoder.cached or not texts:
+    if not encoder.cached or not texts or not kept_on_disk():
         return encoder.encode(texts, progress)
     with EmbeddingCache(encoder.key, encoder.dim) as cache:
         keys = [text_key(text) for text in texts]

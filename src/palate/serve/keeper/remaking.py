@@ -135,6 +135,8 @@ def _save(
 ) -> bool:
     if not personas.save(c, tenant, user, row, born=state.born):
         return False
+    if cause[0] == "adapted":  # of each hour the last is kept, besides those that an edit was made on
+        personas.drop_adapted(c, tenant, user, row.edited, row.time - row.time % 3600)
     personas.add_version(c, tenant, user, version_of(row, edits, *cause))
     return True
 

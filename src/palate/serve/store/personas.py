@@ -24,6 +24,7 @@ __all__ = [
     "KeptVersion",
     "Sampled",
     "add_version",
+    "drop_adapted",
     "edits",
     "edits_of",
     "load",
@@ -147,6 +148,12 @@ _ADD_VERSION = insert(_versions).from_select(
         users.c.user,
         *(bindparam("v_" + name, type_=_versions.c[name].type) for name in _VERSION_FIELDS),
     ).where(_THERE),
+)
+_DROP_ADAPTED = delete(_versions).where(
+    _HIS,
+    _versions.c.cause == "adapted",
+    _versions.c.version > bindparam("edited"),
+    _versions.c.time >= bindparam("since"),
 )
 _EDIT_FIELDS = ("about", "do", "shift", "own", "text", "time")
 _EDITS = (
@@ -283,6 +290,11 @@ def add_version(c: Connection, tenant: str, user: str, version: KeptVersion) -> 
         "v_time": version.time,
     }
     return bool(changed(c, _ADD_VERSION, values))
+
+
+def drop_adapted(c: Connection, tenant: str, user: str, edited: int, since: float) -> None:
+    """Let go of versions that adaptations made since then, after the version of the last edit."""
+    c.execute(_DROP_ADAPTED, {"tenant": tenant, "user": user, "edited": edited, "since": since})
 
 
 def versions(

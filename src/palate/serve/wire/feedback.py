@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from palate.serve.wire.texts import Conversation, Key, Name, Reply, Responses, Wire, Words
 
@@ -18,6 +18,10 @@ class Choice(Wire):
     'user'
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={"anyOf": [{"required": ["chosen"]}, {"required": ["ratings"]}]}
+    )
+
     user: Name
     conversation: Conversation
     responses: Responses
@@ -31,6 +35,8 @@ class Choice(Wire):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         n = len(self.responses)
+        if self.ratings is None and "chosen" not in self.model_fields_set:
+            raise ValueError("give chosen, a position or null for a tie; or ratings, one a response")
         if self.ratings is not None:
             if self.chosen is not None:
                 raise ValueError("give chosen or ratings, not both")

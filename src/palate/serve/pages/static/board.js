@@ -63,7 +63,7 @@ export function board(report) {
   const show = (place) => fill(body, table(standings(report, place)));
   const pick = places.length > 1 && h("select", { id: "place", onchange: (event) => show(event.target.value) }, places.map((place) => h("option", { value: place }, place)));
   if (places.length) show(places[0]);
-  else fill(body, state("No report yet", "Start the server with --report and the report.json of `palate bench` to see how methods compare.", { inline: true }));
+  else fill(body, state("No report yet", ["Start the server with ", h("code", null, "--report"), " and the report.json of ", h("code", null, "palate bench"), " to see how methods compare."], { inline: true }));
   const note = report?.datasets?.some((set) => set.simulated) ? "The data are simulated: their figures say how methods work, not how people are." : "Each on choices that it never saw.";
   return h("section", { class: "part", "aria-labelledby": "board" }, h("header", null, h("h2", { id: "board" }, "Methods compared"), places.length > 0 && h("p", null, note)), pick && h("div", { class: "stack" }, h("label", { for: "place" }, "Data"), pick), body);
 }

@@ -111,8 +111,8 @@ start(async (main) => {
   });
   const index = h("div", { class: "stack" }, groups.map(({ tag, list }) => h("div", null, h("b", null, sentence(tag)), h("ul", null, list.map((op) => h("li", { "data-find": `${op.verb} ${op.path} ${op.summary ?? ""}`.toLowerCase() }, h("a", { href: `#${op.id}` }, op.summary ? sentence(op.summary.toLowerCase()) : op.path)))))));
   const nav = h("nav", { "aria-label": "Requests" }, button("All requests", () => nav.classList.toggle("open"), { kind: "plain only-small" }), index);
-  const key = token() ? "The lines take your key from the variable PALATE_KEY; it is not shown here." : "Set PALATE_KEY to a key of yours; `palate serve keys make` makes one.";
-  const head = h("header", { class: "head" }, h("h1", null, "API"), h("p", { class: "lead" }, `Everything the server answers, version ${api.info.version}. JSON in, JSON out. ${key}`), h("p", null, h("a", { href: "/openapi.json" }, "openapi.json")));
+  const key = token() ? "The lines take your key from the variable PALATE_KEY; it is not shown here." : ["Set PALATE_KEY to a key of yours; ", h("code", null, "palate serve keys make"), " makes one."];
+  const head = h("header", { class: "head" }, h("h1", null, "API"), h("p", { class: "lead" }, `Everything the server answers, version ${api.info.version}. JSON in, JSON out. `, key), h("p", null, h("a", { href: "/openapi.json" }, "openapi.json")));
   if (!groups.length) return void add(main, head, state("Nothing is described", "The server's description holds no requests."));
   add(main, head, h("div", { class: "docs" }, nav, h("div", null, finder(groups, index), groups.map(({ part }) => part))));
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();

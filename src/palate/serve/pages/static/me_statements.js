@@ -76,8 +76,16 @@ function actions(held, statement, open, bar) {
   return made;
 }
 
+/** The strength in words and as a bar; `update` moves both, to show what a change would make of it. */
+function strengthLine(statement) {
+  const [bar, words] = [strengthBar(statement), h("p", { class: "soft small" })];
+  const tell = (now) => (words.textContent = sentence(strengthWords(now)) + (mostPeople(now) ? `; most people ${mostPeople(now)}` : ""));
+  tell(statement);
+  return { parts: [words, bar], update: (now) => (bar.update(now), tell(now)) };
+}
+
 function card(held, statement) {
-  const bar = strengthBar(statement);
+  const bar = strengthLine(statement);
   const place = h("div");
   const acts = h("div", { class: "row acts" });
   const close = () => {
@@ -100,7 +108,7 @@ function card(held, statement) {
     "article",
     { class: "card statement", "data-about": statement.about },
     h("div", { class: "row" }, h("h3", null, title), h("div", { class: "tags" }, done && h("span", { class: "tag on" }, done))),
-    !said && statement.state !== "forgotten" && [h("p", { class: "soft small" }, sentence(strengthWords(statement)), mostPeople(statement) && `; most people ${mostPeople(statement)}`), bar],
+    !said && statement.state !== "forgotten" && bar.parts,
     evidence(statement),
     place,
     acts,

@@ -55,7 +55,7 @@ function modelPart(swapped) {
     },
     h("label", { for: "folder" }, "Serve another model"),
     h("div", { class: "row" }, h("div", { class: "grow" }, field), h("button", null, "Swap")),
-    h("p", { class: "small soft" }, "A folder that `palate fit` wrote, below the server's model folder. No request is dropped."),
+    h("p", { class: "small soft" }, "A folder that ", h("code", null, "palate fit"), " wrote, below the server's model folder. No request is dropped."),
     wrong,
   );
   const part = h("section", { class: "card stack", "aria-labelledby": "model" }, h("h2", { id: "model" }, "Model"), facts, form);
@@ -92,7 +92,7 @@ function auditPart() {
 start(
   async (main, me) => {
     add(main, h("header", { class: "head" }, h("h1", null, "Operator")));
-    if (!can(me, "operator", "admin")) return void add(main, state("Your link doesn't reach this", "This page needs a key with the scope operator or admin. `palate serve keys make` makes one.", { level: "h2" }));
+    if (!can(me, "operator", "admin")) return void add(main, state("Your link doesn't reach this", ["This page needs a key with the scope operator or admin; ", h("code", null, "palate serve keys make"), " makes one."], { level: "h2" }));
     const [operator, admin] = [can(me, "operator"), can(me, "admin")];
     const [health, traffic] = [healthPart(), trafficPart()];
     const model = modelPart(() => round());

@@ -94,7 +94,7 @@ function findPart() {
 start(
   async (main, me) => {
     const people = await get("/v1/people");
-    add(main, h("header", { class: "head" }, h("h1", null, count(people.users, "person", "people")), h("p", { class: "lead" }, people.groups.length ? `In ${count(people.groups.length, "group")} of like taste${people.groups.some((g) => g.share < MINORITY) ? ", minorities among them" : ""}.` : "Groups show once there are enough personas to compare.")));
+    add(main, h("header", { class: "head" }, h("h1", null, count(people.users, "person", "people")), h("p", { class: "lead" }, people.groups.length ? `In ${count(people.groups.length, "group")} of like taste${people.groups.some((g) => g.share < MINORITY) ? ", minorities among them" : ""}.${me.tenant === "demo" ? " This is a demo: the people are simulated." : ""}` : "Groups show once there are enough personas to compare.")));
     add(main, mapPart(people), outcomes(people), board(people.report), !me.user && can(me, "read") && findPart());
   },
   { needs: "token" },

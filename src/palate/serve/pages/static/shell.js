@@ -44,6 +44,7 @@ function drawFoot(me) {
   const foot = fill(document.getElementById("foot"));
   if (!me) return void add(foot, h("span", null, "Nothing on this page comes from anywhere but this server."));
   const who = me.user ? `Signed in as ${me.user}` : `Signed in with a key of ${me.tenant}${me.whose ? `, looking at ${me.whose}` : ""}`;
+  if (me.tenant === "demo") add(foot, h("span", null, "A demo: its people are simulated."));
   add(foot, h("span", null, who), h("a", { href: "/", onclick: signOut }, "Sign out of this tab"));
 }
 
