@@ -20,6 +20,7 @@ __all__ = ["KINDS", "bounds"]
 
 _TEACHER_NAMES, _TEACHER_SLIPS = 0.8, 0.1  # share of axes a teacher names, and of those it has wrong
 _NO_CROWD = 0.5  # of every axis: what is right for most is right for nobody, so that only reading helps
+_UNCOMMON = 0.15  # of every axis where personas are told: their wishes are uncommon ones
 _JUDGED = 3  # target choices a user whose personas are written for
 
 
@@ -61,11 +62,12 @@ def tailored(plan: "Plan", cell: "Cell") -> dict[str, Any]:
     """Fit PT and plain DPO, give both the same personas, and compare what they write.
 
     Personas are those of test users' target choices: of who would choose as they did (chosen), and of who
-    would have chosen the other answer (rejected). Win shares are over answers that differ in the measure.
+    would have chosen the other answer (rejected). Wins and losses are answers that differ in the measure,
+    a lead is wins less losses as a share of all answers.
     """
     from palate.small.study import base_folder
 
-    people = world(plan.users, seed=cell.seed)
+    people = world(plan.users, seed=cell.seed, minority=_UNCOMMON)
     own = str(base_folder(plan, "small"))
     method = _writing(cell.arm, own, cell.seed).fit(people.population)
     with _inside("plain"):
@@ -110,7 +112,7 @@ def _against(
     texts: Sequence[str | None],
     people: SmallWorld,
 ) -> dict[str, Any]:
-    """Return, a user each, wins and losses in fit to the persona (p) and in quality (q)."""
+    """Return, a user each, wins and losses in fit to the persona (p) and in quality (q), and their lead."""
     language, pairs = people.language, targets.pairs
     talks = [targets.corpus.conversation(item) for item in pairs.winner.tolist()]
     views = [Persona(text=text) for text in texts]
@@ -124,7 +126,8 @@ def _against(
         ):
             if abs(gap) > 1e-9:
                 out[f"{key}_{'won' if gap > 0 else 'lost'}"][user] += 1
-    return out
+    count = np.maximum(np.bincount(pairs.user, minlength=targets.n_users), 1)
+    return {**out, **{f"{key}_lead": (out[f"{key}_won"] - out[f"{key}_lost"]) / count for key in "pq"}}
 
 
 def episodes(plan: "Plan", cell: "Cell") -> dict[str, Any]:
