@@ -202,7 +202,7 @@ def test_files_are_kept_for_good_until_one_changes(plain):
         answer = plain.get(path)
         assert (answer.status_code, answer.headers["content-security-policy"]) == (200, CSP)
         assert "immutable" in answer.headers["cache-control"]
-    old = plain.get(f"/static/0123456789ab/dom.js")
+    old = plain.get("/static/0123456789ab/dom.js")
     assert (old.status_code, old.headers["cache-control"]) == (200, "no-cache")
 
 

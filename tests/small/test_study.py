@@ -9,7 +9,7 @@ from palate.core import ConfigError
 from palate.small.arms import ARMS, LATER, build_arm, paper_name
 from palate.small.report import write_study
 from palate.small.study import Plan, cells_of, run_study
-from palate.small.tables import Table, claims, estimate, shifts, table
+from palate.small.tables import Claim, Table, claims, delta_pq, estimate, shifts, table, tailoring
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +109,11 @@ def test_an_arm_with_fewer_seeds_is_shown_with_those_and_compared_on_them():
     assert found.each("raw") == {1: 0.4}
 
 
-def test_delta_pq_and_drops_by_hand():
+def test_leads_and_drops_by_hand():
     wins = {"p_won": [3, 1], "p_lost": [1, 0], "q_won": [1, 1], "q_lost": [1, 1]}
+    wins |= {"p_lead": [0.5, 0.25], "q_lead": [0.0, 0.0], "heeded": [1, 1], "heeded_plain": [1, 0]}
     both = {f"{key}_{of}": v for of in ("chosen", "rejected") for key, v in wins.items()}
+    both["p_lead_rejected"] = [0.75, 0.5]
     rows = [
         cell("pt", 0, [0.5, 0.5], **both),
         cell("epipersona-a", 0, [0.5, 0.5], codes_similar=[0.7, 0.7], codes_dissimilar=[0.65, 0.65],
@@ -120,8 +122,16 @@ def test_delta_pq_and_drops_by_hand():
     found = Table(rows)
     held = {claim.text: claim for claim in claims(found)}
     assert held["PT-DPO over plain DPO, Delta-PQ, chosen personas"].found.mean == pytest.approx(0.8 + 0.5 - 1)
-    assert held["the same, rejected less chosen"].found.mean == pytest.approx(0.0)
+    told = "PT-DPO over plain DPO, lead in fit to the persona, % of answers, chosen personas"
+    assert held[told].found.mean == pytest.approx(0.375)
+    assert held["the same, rejected less chosen"].found.mean == pytest.approx(0.25)
+    assert tailoring(found)[1][0::4] == ["chosen", "100.0 [100.0, 100.0]"]
     less = held["drop of EpiPersona-A less half of that of survey, points"]
     assert less.found.mean == pytest.approx(0.05 - 0.1)
     assert less.holds == "yes"
     assert [row[0] for row in shifts(found)[1:]] == ["codes", "survey"]
+
+
+def test_no_difference_is_no_lead():
+    assert Claim("a lead", estimate(np.zeros(9)), 0.0).holds == "no"
+    assert delta_pq(np.zeros(4)) == 0

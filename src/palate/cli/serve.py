@@ -1,4 +1,4 @@
-"""palate serve: the server, its keys, erasure and migrations from the command line."""
+"""palate serve: the server, its keys, erasure, back-ups and migrations from the command line."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +8,18 @@ import typer
 from palate.cli.shared import app
 from palate.core.errors import ConfigError, MissingExtra
 
-__all__ = ["compact", "erase", "keys", "list_keys", "make_key", "migrate", "revoke_key", "serve", "start"]
+__all__ = [
+    "back_up",
+    "compact",
+    "erase",
+    "keys",
+    "list_keys",
+    "make_key",
+    "migrate",
+    "revoke_key",
+    "serve",
+    "start",
+]
 
 serve = typer.Typer(
     help="Serve a fitted model over HTTP: choices in; personas, rankings and answers out.",
@@ -173,6 +184,19 @@ def compact(database: Database = "") -> None:
     with _open(database) as store:
         written_anew(store)
     print("compacted")
+
+
+@serve.command("backup")
+def back_up(
+    out: Annotated[Path, typer.Argument(help="The copy: a new file.")], database: Database = ""
+) -> None:
+    """Copy an SQLite database while it is in use; of PostgreSQL take pg_dump."""
+    from palate.serve.store.backup import back_up as copied
+
+    with _open(database) as store:
+        size = copied(store, out)
+    print(f"{size:,} bytes")
+    print(out)
 
 
 def _open(database: str) -> Any:

@@ -77,6 +77,7 @@ def worker_app() -> FastAPI:
 def _set_up() -> None:
     """Set what holds for a whole process: the log's form, and that threads take turns often."""
     log_as_json()
+    os.environ.setdefault("PALATE_CACHE", "off")  # vectors of users' texts lie on disk only where asked for
     sys.setswitchinterval(0.001)  # a thread that makes personas anew lets requests through sooner
 
 

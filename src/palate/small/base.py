@@ -118,7 +118,7 @@ def make_base(
     steps: int = STEPS,
     dialects: int = 1,
     tell: Callable[[dict[str, float]], None] | None = None,
-    mix: Mix = MIX,
+    mix: Mix | None = None,
 ) -> Path:
     """Make a base model, pretrain it and save it.
 
@@ -130,7 +130,7 @@ def make_base(
         dialects: Dialects of the documents, 1 or 2.
         tell: Called every 10 steps with ``step``, ``loss`` (nats a reply token), ``tokens`` so far and
             ``seconds``.
-        mix: Documents of one step, as in ``MIX``.
+        mix: What a step is taken on; None is ``MIX``, or ``MIX_OF_TWO`` with two dialects.
 
     Returns:
         The folder, which ``AutoModelForCausalLM`` and ``AutoTokenizer`` read.
@@ -143,6 +143,7 @@ def make_base(
     target = Path(folder)
     if target.exists():
         return target
+    mix = mix or (MIX if dialects == 1 else MIX_OF_TWO)
     threads = torch.get_num_threads()
     torch.set_num_threads(_THREADS)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from palate.evaluate.charts import Mark, esc, forest
 from palate.evaluate.page import document
 from palate.small.arms import paper_name
-from palate.small.tables import Claim, Table, claims, estimate, markdown, shifts, table
+from palate.small.tables import Claim, Table, claims, estimate, markdown, shifts, table, tailoring
 
 __all__ = ["write_study"]
 
@@ -29,8 +29,8 @@ def write_study(out: Path, cells: Sequence[Mapping[str, Any]]) -> dict[str, list
     found = Table(cells)
     held = claims(found)
     tables = {"arms": table(found), "seeds": _by_seed(found), "claims": _claims(held)}
-    if len(moved := shifts(found)) > 1:
-        tables["episodes"] = moved
+    more = {"personas": tailoring(found), "episodes": shifts(found)}
+    tables |= {title: rows for title, rows in more.items() if len(rows) > 1}
     told = [f"# {_TITLE}", _NOTE, _size(found)]
     for title, rows in tables.items():
         told += [f"## {title.capitalize()}", markdown(rows)]

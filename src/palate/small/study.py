@@ -41,7 +41,7 @@ class Plan:
     out: Path
     arms: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    users: int = 1000
+    users: int = 600
     base_steps: int = 0
     workers: int = 2
 
@@ -127,12 +127,12 @@ def _each(work: Callable[..., Any], given: Sequence[tuple[Any, ...]], workers: i
 
 
 def _make_base(plan: Plan, size: str, dialects: int) -> None:
-    from palate.small.base import FOLLOWING, MIX, MIX_OF_TWO, STEPS, make_base
+    from palate.small.base import FOLLOWING, STEPS, make_base
 
     folder = base_folder(plan, size, dialects)
     folder.parent.mkdir(parents=True, exist_ok=True)
     steps = plan.base_steps or (STEPS if size == "small" else STEPS // 2)
-    mix = FOLLOWING if size == "other" else MIX if dialects == 1 else MIX_OF_TWO
+    mix = FOLLOWING if size == "other" else None
     make_base(folder, size=size, steps=steps, dialects=dialects, mix=mix)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 
 from palate.small.arms import paper_name
 
-__all__ = ["Claim", "Estimate", "Table", "claims", "estimate", "markdown", "shifts", "table"]
+__all__ = [
+    "Claim",
+    "Estimate",
+    "Table",
+    "claims",
+    "delta_pq",
+    "estimate",
+    "markdown",
+    "shifts",
+    "table",
+    "tailoring",
+]
 
 Floats = NDArray[np.float64]
 _DRAWS = 2000
@@ -163,26 +174,47 @@ def claims(found: Table) -> list[Claim]:
 
 def _tailored(found: Table) -> list[Claim]:
     """Return what PT was to reach beside plain DPO that is told the same personas."""
-    if not found.has(("pt", "p_won_chosen")):
+    sides = ("chosen", "rejected")
+    if not found.has(*(("pt", f"p_lead_{of}") for of in sides)):
         return []
-    parts = [f"{key}_{side}" for key in "pq" for side in ("won", "lost")]
-    names = [("pt", f"{part}_{of}") for of in ("chosen", "rejected") for part in parts]
-    counts = found.together(*names)
-
-    def delta(m: Floats) -> Floats:
-        """Return Delta-PQ from means [..., 4]: won and lost, of persona and of quality."""
-        shares = [(m[..., i] + 1e-12) / (m[..., i] + m[..., i + 1] + 2e-12) for i in (0, 2)]  # 1/2 of none
-        return np.asarray(shares[0] + shares[1] - 1.0)
-
-    return [
-        Claim("PT-DPO over plain DPO, Delta-PQ, chosen personas", estimate(counts[:, :4], delta), 0.0),
-        Claim("PT-DPO over plain DPO, Delta-PQ, rejected personas", estimate(counts[:, 4:], delta), 0.0),
-        Claim(
-            "the same, rejected less chosen",
-            estimate(counts, lambda m: delta(m[..., 4:]) - delta(m[..., :4])),
-            0.0,
-        ),
+    lead = found.together(*(("pt", f"p_lead_{of}") for of in sides))
+    told = "PT-DPO over plain DPO, lead in fit to the persona, % of answers"
+    out = [Claim(f"{told}, {of} personas", estimate(lead[:, n]), 0.0) for n, of in enumerate(sides)]
+    out.append(Claim("the same, rejected less chosen", estimate(lead[:, 1] - lead[:, 0]), 0.0))
+    text = "PT-DPO over plain DPO, Delta-PQ"
+    return out + [
+        Claim(f"{text}, {of} personas", estimate(_counts(found, of), delta_pq), 0.0) for of in sides
     ]
+
+
+def _counts(found: Table, of: str) -> Floats:
+    """Return float64 [users, 4]: wins and losses in fit to a persona, and in quality."""
+    return found.together(*(("pt", f"{key}_{side}_{of}") for key in "pq" for side in ("won", "lost")))
+
+
+def delta_pq(m: Floats) -> Floats:
+    """Return Delta-PQ from means [..., 4]: won and lost, of persona and of quality; none of either is 1/2.
+
+    >>> round(float(delta_pq(np.array([3.0, 1.0, 0.0, 0.0]))), 6)
+    0.25
+    """
+    shares = [(m[..., i] + 1e-12) / (m[..., i] + m[..., i + 1] + 2e-12) for i in (0, 2)]
+    return np.asarray(shares[0] + shares[1] - 1.0)
+
+
+def tailoring(found: Table) -> list[list[str]]:
+    """Return PT beside plain DPO by whose persona both are told, the header first."""
+    heads = ("lead in fit, %", "lead in quality, %", "Delta-PQ", "choices right, PT, %", "plain, %")
+    rows = [["persona", *heads]]
+    for of in ("chosen", "rejected"):
+        if found.run("pt", f"p_lead_{of}"):
+            parts = [estimate(found.column("pt", f"{key}_lead_{of}")).told() for key in "pq"]
+            parts.append(estimate(_counts(found, of), delta_pq).told())
+            parts += [
+                estimate(found.column("pt", f"{key}_{of}")).told() for key in ("heeded", "heeded_plain")
+            ]
+            rows.append([of, *parts])
+    return rows
 
 
 def _shifted(found: Table) -> list[Claim]:

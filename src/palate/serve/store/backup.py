@@ -1,7 +1,7 @@
 """A copy of the database while it is in use.
 
 SQLite writes the copy anew (``VACUUM INTO``) from one snapshot: it is the database at one moment, while
-others go on writing, and nothing of deleted rows is in it. PostgreSQL has ``pg_dump``, which knows more than we do.
+others go on writing, and nothing of deleted rows is in it. PostgreSQL has ``pg_dump``.
 """
 
 import sqlite3
