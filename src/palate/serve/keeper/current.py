@@ -71,11 +71,11 @@ class Current:
         """Return what is believed of a user now; None and users who are not known are people on average."""
         if user is None:
             return self._average(None)
-        held = self._looked_up(tenant, user)
+        held = self._fitting(tenant, user, people.state_now(self._store, tenant, user))
         if held is not None:
             return held
         with self._locks[hash((tenant, user)) % len(self._locks)]:
-            held = self._looked_up(tenant, user, steps=True)
+            held = self._stepped(tenant, user)
             return held or self._fresh(tenant, [user])[user]
 
     def many(self, tenant: str, users: Sequence[str]) -> list[Held]:
@@ -116,12 +116,12 @@ class Current:
             find_words=lambda held: self._find_words("", held),
         )
 
-    def _looked_up(self, tenant: str, user: str, *, steps: bool = False) -> Held | None:
-        """Return what is in memory, if it is current, or with ``steps`` can be brought there by steps."""
+    def _stepped(self, tenant: str, user: str) -> Held | None:
+        """Return what is in memory, if it is current or can be brought there by steps."""
         with self._store.read() as c:
             state = people.state(c, tenant, user)
             held = self._fitting(tenant, user, state)
-            if held is not None or state is None or not steps:
+            if held is not None or state is None:
                 return held
             before = self._held.get((tenant, user))
             base = self._in_memory(before, state, self._shelf.active)

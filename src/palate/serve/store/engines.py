@@ -141,6 +141,15 @@ def connection(engine: Engine) -> Connection:
     return engine.connect()
 
 
+def driver(engine: Engine) -> sqlite3.Connection:
+    """Return a connection of SQLite's driver that is not the pool's; the caller closes it, in any thread."""
+    own = engine.raw_connection()
+    own.detach()
+    found = own.dbapi_connection
+    assert isinstance(found, sqlite3.Connection)
+    return found
+
+
 def send(c: Connection, command: str) -> None:
     """Send a command that returns no rows."""
     c.exec_driver_sql(command).close()

@@ -15,6 +15,7 @@ from palate.serve.store import clock
 from palate.serve.store.packing import pack, unpack
 from palate.serve.store.schema import personas, users
 from palate.serve.store.sql import Prepared, chunks, run, upsert
+from palate.serve.store.store import Store
 
 __all__ = [
     "Listed",
@@ -26,6 +27,7 @@ __all__ = [
     "profile",
     "set_profile",
     "state",
+    "state_now",
     "states",
     "totals",
 ]
@@ -123,11 +125,19 @@ _SET_PROFILE = (
 
 def state(c: Connection, tenant: str, user: str) -> UserState | None:
     """Return how far a user is, by one indexed select; None for one of whom nothing is kept."""
-    row = _STATE(c, {"tenant": tenant, "user": user}).first()
+    return _state(_STATE(c, {"tenant": tenant, "user": user}).first())
+
+
+def state_now(store: Store, tenant: str, user: str) -> UserState | None:
+    """Return :func:`state` outside any transaction: what a request that needs nothing else asks."""
+    return _state(store.look(_STATE, {"tenant": tenant, "user": user}))
+
+
+def _state(row: Sequence[Any] | None) -> UserState | None:
     if row is None:
         return None
-    values: list[Any] = list(row)
-    values[-1] = None if values[-1] is None else bool(values[-1])  # SQLite says 0 or 1
+    exact = None if row[-1] is None else bool(row[-1])  # SQLite says 0 or 1
+    values: list[Any] = [*row[:-1], exact]
     return UserState(*values)
 
 

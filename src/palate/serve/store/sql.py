@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Executable, Result
+from sqlalchemy import Connection, CursorResult, Dialect, Executable, Result
 from sqlalchemy.dialects import postgresql, sqlite
 
 from palate.serve.store.schema import String, plain
@@ -42,21 +42,29 @@ class Prepared:
         Raises:
             DataError: If a name or line holds what cannot be kept.
         """
-        text, order, fixed, strings = self._ready.get(c.dialect.name) or self._prepare(c)
+        return c.exec_driver_sql(*self.text(c.dialect, values))
+
+    def text(self, dialect: Dialect, values: Mapping[str, Any]) -> tuple[str, Any]:
+        """Return the text and the values as the dialect's driver takes them.
+
+        Raises:
+            DataError: If a name or line holds what cannot be kept.
+        """
+        text, order, fixed, strings = self._ready.get(dialect.name) or self._prepare(dialect)
         given = {**fixed, **values}
         for name in strings:
             plain(given[name])
-        return c.exec_driver_sql(text, given if order is None else tuple(given[name] for name in order))
+        return text, given if order is None else tuple(given[name] for name in order)
 
-    def _prepare(self, c: Connection) -> tuple[str, list[str] | None, dict[str, Any], list[str]]:
+    def _prepare(self, dialect: Dialect) -> tuple[str, list[str] | None, dict[str, Any], list[str]]:
         statement: Any = self._statement
         if isinstance(statement, Mapping):
-            statement = statement[c.dialect.name]
-        compiled = statement.compile(dialect=c.dialect)
+            statement = statement[dialect.name]
+        compiled = statement.compile(dialect=dialect)
         fixed = {name: value for name, value in compiled.params.items() if value is not None}
         strings = [name for name, bind in compiled.binds.items() if isinstance(bind.type, String)]
         order = list(compiled.positiontup) if compiled.positional else None
-        ready = self._ready[c.dialect.name] = (str(compiled), order, fixed, strings)
+        ready = self._ready[dialect.name] = (str(compiled), order, fixed, strings)
         return ready
 
 
