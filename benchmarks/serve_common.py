@@ -169,8 +169,8 @@ class Took:
         }
 
 
-Ask = Callable[[aiohttp.ClientSession, int], Awaitable[str]]
-"""Sends request number n and returns "" or what was wrong."""
+Ask = Callable[[aiohttp.ClientSession, int, float], Awaitable[str]]
+"""Sends request number n, which was due at a moment, and returns "" or what was wrong."""
 
 
 async def load(server: Server, ask: Ask, rate: float, seconds: float, seed: int = 0) -> Took:
@@ -181,7 +181,7 @@ async def load(server: Server, ask: Ask, rate: float, seconds: float, seed: int 
 
     async def one(session: aiohttp.ClientSession, number: int, due: float) -> None:
         try:
-            wrong = await ask(session, number)
+            wrong = await ask(session, number, due)
         except (TimeoutError, aiohttp.ClientError) as error:
             wrong = type(error).__name__
         if wrong:

@@ -4,9 +4,11 @@
 
 A real server process serves `mixed` with its gate over a database that really writes to disk. Measured are
 
-    rank       4 short responses for one of the users, texts that were embedded before; 500 a second
-    choice     one choice, answered when it is durable; then the user's persona is read and must reflect it.
-               Both latencies are told; 200 choices a second
+    rank       4 short responses for one of the users, texts that were embedded and users that were asked for
+               before; 500 a second
+    choice     one choice, answered when it is durable; 200 a second. After every fifth (--read-every) the
+               responses are ranked for that user, by a persona that must reflect it; the latency of both
+               together is told beside
     chat       time to the first token through the proxy, less the same upstream's asked directly
 
 Latencies count from when a request was due. ``cores`` are processor seconds a second.
@@ -80,7 +82,7 @@ async def ranks(server: Server, users: list[str], rate: float, seconds: float) -
     """Rank at a rate."""
     bodies = questions(PROMPTS)
 
-    async def ask(session: aiohttp.ClientSession, n: int) -> str:
+    async def ask(session: aiohttp.ClientSession, n: int, due: float) -> str:
         body = {**bodies[(7 * n) % PROMPTS], "user": users[(13 * n) % len(users)]}
         async with session.post("/v1/rank", json=body) as answer:
             found = await answer.json()
@@ -91,28 +93,35 @@ async def ranks(server: Server, users: list[str], rate: float, seconds: float) -
     return await load(server, ask, rate, seconds)
 
 
-async def choose(server: Server, users: list[str], rate: float, seconds: float) -> tuple[Took, Took]:
-    """Send choices at a rate; after each, read the ranking of that user, which must reflect it."""
-    bodies, acknowledged = questions(PROMPTS), Took()
+async def choose(
+    server: Server, users: list[str], rate: float, seconds: float, every: int
+) -> tuple[Took, Took]:
+    """Send choices at a rate; after some, read the ranking of that user, which must reflect it."""
+    bodies, acknowledged, read = questions(PROMPTS), Took(), Took()
 
-    async def ask(session: aiohttp.ClientSession, n: int) -> str:
+    async def ask(session: aiohttp.ClientSession, n: int, due: float) -> str:
         user, body = users[(17 * n) % len(users)], bodies[n % PROMPTS]
-        start = time.perf_counter()
         sent = {**body, "user": user, "chosen": n % 4, "key": f"load-{seconds}-{rate}-{n}"}
         async with session.post("/v1/feedback", json=sent) as answer:
             if answer.status != 200:
                 return str(answer.status)
             number = (await answer.json())["accepted"][0]["number"]
-        acknowledged.latencies.append(time.perf_counter() - start)
+        acknowledged.latencies.append(time.perf_counter() - due)
+        if n % every:
+            return ""
         async with session.post("/v1/rank", json={**body, "user": user}) as answer:
             if answer.status != 200:
                 return str(answer.status)
-            return "" if (await answer.json())["persona"]["choices"] >= number else "not reflected"
+            if (await answer.json())["persona"]["choices"] < number:
+                return "not reflected"
+        read.latencies.append(time.perf_counter() - due)
+        return ""
 
     reflected = await load(server, ask, rate, seconds)
-    acknowledged.seconds = reflected.seconds
-    acknowledged.server, acknowledged.client = reflected.server, reflected.client
-    return acknowledged, reflected
+    for took in (acknowledged, read):
+        took.seconds, took.faults = reflected.seconds, reflected.faults
+        took.server, took.client = reflected.server, reflected.client
+    return acknowledged, read
 
 
 async def first_tokens(server: Server, upstream: str, user: str, calls: int) -> tuple[Took, Took]:
@@ -156,6 +165,7 @@ async def main() -> None:
     parser.add_argument("--database", default="")
     parser.add_argument("--rank-rate", type=float, default=500.0)
     parser.add_argument("--choice-rate", type=float, default=200.0)
+    parser.add_argument("--read-every", type=int, default=5)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="palate-load-"))
@@ -182,10 +192,13 @@ async def main() -> None:
 async def measured(server: Server, upstream: str, given: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Measure everything on a server that has started."""
     users, rows = await seed(server, given.users, 20), {}
+    await ranks(
+        server, users, 150.0, 4.0 + given.users * given.workers / 75
+    )  # every user is known to each worker
     rows["rank, 4 responses, warm"] = (await ranks(server, users, given.rank_rate, given.seconds)).row()
-    acknowledged, reflected = await choose(server, users, given.choice_rate, given.seconds)
+    acknowledged, read = await choose(server, users, given.choice_rate, given.seconds, given.read_every)
     rows["choice acknowledged"] = acknowledged.row()
-    rows["choice acknowledged, then ranked by it"] = reflected.row()
+    rows["choice acknowledged, then ranked by it"] = read.row()
     direct, through = await first_tokens(server, upstream, users[0], 200)
     rows["first token, upstream alone"], rows["first token, through the proxy"] = direct.row(), through.row()
     return rows

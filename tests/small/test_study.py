@@ -59,6 +59,13 @@ def test_unknown_arms_are_refused(tmp_path):
         cells_of(Plan(tmp_path, ("popy",)))
 
 
+def test_arms_of_which_nothing_is_claimed_have_fewer_seeds_in_a_study_of_all(tmp_path):
+    run = [(cell.arm, cell.seed) for cell in cells_of(Plan(tmp_path))]
+    assert [seed for arm, seed in run if arm == "users-lore"] == [0, 1, 2]
+    assert [seed for arm, seed in run if arm == "popi"] == [0, 1, 2, 3, 4]
+    assert len(cells_of(Plan(tmp_path, ("users-lore",)))) == 5
+
+
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_makes_its_method(name):
     assert build_arm(name, "folder", 3).config["seed"] == 3
@@ -125,6 +132,8 @@ def test_leads_and_drops_by_hand():
     told = "PT-DPO over plain DPO, lead in fit to the persona, % of answers, chosen personas"
     assert held[told].found.mean == pytest.approx(0.375)
     assert held["the same, rejected less chosen"].found.mean == pytest.approx(0.25)
+    right = "PT-DPO over plain DPO, choices that the told persona makes, rejected less chosen, points"
+    assert held[right].found.mean == 0
     assert tailoring(found)[1][0::4] == ["chosen", "100.0 [100.0, 100.0]"]
     less = held["drop of EpiPersona-A less half of that of survey, points"]
     assert less.found.mean == pytest.approx(0.05 - 0.1)

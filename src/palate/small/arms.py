@@ -92,6 +92,7 @@ class Arm:
         method: Where its class is.
         fields: Its fields beside the shared ones.
         then: Of a staged arm, the arm that goes on from it.
+        seeds: Most seeds with which a study of all arms runs it; None is all. Fewer where nothing is claimed.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Arm:
     method: str = POPI
     fields: Mapping[str, Any] = field(default_factory=dict)
     then: str = ""
+    seeds: int | None = None
 
     @property
     def dialects(self) -> int:
@@ -107,8 +109,9 @@ class Arm:
         return 2 if self.kind == "episodes" else 1
 
 
-def _popi(name: str, paper: str, then: str = "", **fields: Any) -> Arm:
-    return Arm(name, paper, "staged" if then else "written", fields={**_POPI, **fields}, then=then)
+def _popi(name: str, paper: str, then: str = "", seeds: int | None = None, **fields: Any) -> Arm:
+    kind = "staged" if then else "written"
+    return Arm(name, paper, kind, fields={**_POPI, **fields}, then=then, seeds=seeds)
 
 
 ARMS: dict[str, Arm] = {
@@ -118,12 +121,12 @@ ARMS: dict[str, Arm] = {
         _popi("summary", "Inference-Prompting", infer=False, summary_tokens=48),
         _popi("popi", "POPI-Inference-Only", "popi-full"),
         _popi("popi-ipo", "POPI-Inference-Only (IPO)", "popi-full-ipo", kind="ipo"),
-        _popi("popi-prompt", "POPI, prompt-dependent", prompt_dependent=True),
+        _popi("popi-prompt", "POPI, prompt-dependent", seeds=3, prompt_dependent=True),
         _popi("aligned", "DPO without any user", told="nothing", align=True),
         _popi("raw-aligned", "Raw-Aligned", told="raw", align=True),
         _popi("summary-aligned", "Inference-Aligned", infer=False, align=True, summary_tokens=48),
         *(
-            Arm(f"users-{form}", paper, method=USERS, fields={**_USERS, "form": form})
+            Arm(f"users-{form}", paper, method=USERS, fields={**_USERS, "form": form}, seeds=3)
             for form, paper in (("lore", "LoRe"), ("pal-a", "PAL-A"), ("pal-b", "PAL-B"))
         ),
         Arm("pt", "PT-DPO, beside plain DPO", "tailored", TAILOR, _TAILOR),

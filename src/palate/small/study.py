@@ -62,13 +62,18 @@ class Cell:
 def cells_of(plan: Plan) -> list[Cell]:
     """Return the cells of a plan, all arms of a seed before the next.
 
+    A plan that names its arms runs each with every seed; one of all arms runs some with the first seeds only.
+
     Raises:
         ConfigError: If an arm does not exist.
     """
     unknown = set(plan.arms) - set(ARMS)
     if unknown:
         raise ConfigError(f"there is no arm {sorted(unknown)}; there are {', '.join(ARMS)}")
-    return [Cell(arm, seed) for seed in plan.seeds for arm in plan.arms or ARMS]
+    if plan.arms:
+        return [Cell(arm, seed) for seed in plan.seeds for arm in plan.arms]
+    some = {name: plan.seeds[: arm.seeds] for name, arm in ARMS.items()}
+    return [Cell(name, seed) for seed in plan.seeds for name in ARMS if seed in some[name]]
 
 
 def run_study(plan: Plan, tell: Told) -> list[dict[str, Any]]:

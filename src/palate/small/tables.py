@@ -181,10 +181,14 @@ def _tailored(found: Table) -> list[Claim]:
     told = "PT-DPO over plain DPO, lead in fit to the persona, % of answers"
     out = [Claim(f"{told}, {of} personas", estimate(lead[:, n]), 0.0) for n, of in enumerate(sides)]
     out.append(Claim("the same, rejected less chosen", estimate(lead[:, 1] - lead[:, 0]), 0.0))
-    text = "PT-DPO over plain DPO, Delta-PQ"
-    return out + [
-        Claim(f"{text}, {of} personas", estimate(_counts(found, of), delta_pq), 0.0) for of in sides
-    ]
+    names = [("pt", f"{key}_{of}") for of in reversed(sides) for key in ("heeded", "heeded_plain")]
+    right = found.together(*names) @ np.array([1.0, -1.0, -1.0, 1.0])
+    text = "PT-DPO over plain DPO, choices that the told persona makes, rejected less chosen, points"
+    out.append(Claim(text, estimate(right), 0.0))
+    for of in sides:
+        both = estimate(_counts(found, of), delta_pq)
+        out.append(Claim(f"PT-DPO over plain DPO, Delta-PQ, {of} personas", both, 0.0))
+    return out
 
 
 def _counts(found: Table, of: str) -> Floats:

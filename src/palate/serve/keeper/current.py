@@ -64,11 +64,13 @@ class Current:
         self, store: Store, shelf: Shelf, find_words: Callable[[str, Held], Persona], size: int = 20_000
     ) -> None:
         self._store, self._shelf, self._find_words = store, shelf, find_words
+        self.asked = 0  # roughly: threads do not wait for each other to count
         self._held: Lru[Whose, Held] = Lru(size)
         self._locks = [threading.Lock() for _ in range(64)]  # a user's persona is made once at a time
 
     def one(self, tenant: str, user: str | None) -> Held:
         """Return what is believed of a user now; None and users who are not known are people on average."""
+        self.asked += 1
         if user is None:
             return self._average(None)
         held = self._fitting(tenant, user, people.state_now(self._store, tenant, user))

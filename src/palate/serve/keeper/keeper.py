@@ -138,6 +138,11 @@ class Keeper:
         held, effect = self._changes.revert(tenant, user, body, actor)
         return self._shown(tenant, user, held), effect
 
+    @property
+    def asked(self) -> int:
+        """Roughly how many personas were asked for so far."""
+        return self._current.asked
+
     # ---- use ------------------------------------------------------------------------------------------
 
     def rank(self, tenant: str, body: Rank) -> Rankings:

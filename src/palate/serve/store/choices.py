@@ -87,7 +87,9 @@ _MORE = Prepared(_HEAD)
 _ROWS = select(choices.c.user, choices.c.key, choices.c.time, choices.c.body).order_by(
     choices.c.user, choices.c.time, choices.c.number
 )
-_ROWS_OF_ONE = _ROWS.where(_HIS, choices.c.number > bindparam("after"), choices.c.number <= bindparam("upto"))
+_ROWS_OF_ONE = Prepared(
+    _ROWS.where(_HIS, choices.c.number > bindparam("after"), choices.c.number <= bindparam("upto"))
+)
 _ROWS_OF_MANY = _ROWS.where(
     choices.c.tenant == bindparam("tenant"), choices.c.user.in_(bindparam("users", expanding=True))
 )
@@ -237,7 +239,7 @@ def history(c: Connection, tenant: str, user: str, after: int = 0, upto: int | N
         upto: Only choices up to this number; None for all.
     """
     last = 2**62 if upto is None else upto
-    rows = c.execute(_ROWS_OF_ONE, {"tenant": tenant, "user": user, "after": after, "upto": last}).all()
+    rows = _ROWS_OF_ONE(c, {"tenant": tenant, "user": user, "after": after, "upto": last}).all()
     return history_of(user, rows, people.profile(c, tenant, user))
 
 

@@ -115,7 +115,7 @@ _COUNT_MINE = _COUNT.where(users.c.tenant == bindparam("tenant"))
 _COUNT_LIKE = _COUNT_MINE.where(_LIKE)
 _ENSURE = upsert(lambda insert: insert(users).on_conflict_do_nothing(index_elements=["tenant", "user"]))
 _BORN = select(users.c.born).where(_MINE)
-_PROFILE = select(users.c.profile).where(_MINE)
+_PROFILE = Prepared(select(users.c.profile).where(_MINE))
 _SET_PROFILE = (
     update(users)
     .where(users.c.tenant == bindparam("t"), users.c.user == bindparam("u"))
@@ -216,7 +216,7 @@ def _pattern(like: str) -> str:
 
 def profile(c: Connection, tenant: str, user: str) -> dict[str, str]:
     """Return what is known of a user besides choices; empty for an unknown user."""
-    row: Any = unpack(c.execute(_PROFILE, {"tenant": tenant, "user": user}).scalar_one_or_none())
+    row: Any = unpack(_PROFILE(c, {"tenant": tenant, "user": user}).scalar_one_or_none())
     return row or {}
 
 
