@@ -111,6 +111,7 @@ MADE_FOR = {
     "tune/reward_reading.py": {"torch"},
     "tune/reward_soft.py": {"torch"},
     "tune/reward_training.py": {"datasets", "torch", "trl"},
+    "tune/replaying.py": {"torch"},
     "tune/scoring.py": {"torch"},
     "tune/sft.py": {"datasets", "trl"},
     "tune/soft.py": {"torch"},

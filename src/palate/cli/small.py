@@ -47,7 +47,7 @@ def study(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder; the same one goes on where it was.")],
     arms: Annotated[str, typer.Option(help="Comma-separated; all by default.")] = "",
     seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "0,1,2,3,4",
-    users: Annotated[int, typer.Option(help="People of each seed.")] = 1000,
+    users: Annotated[int, typer.Option(help="People of each seed.")] = 600,
     workers: Annotated[int, typer.Option(help="Cells side by side, one thread each.")] = 2,
 ) -> None:
     """Compare trained-in methods on people never seen, beside the papers' orderings; resumable."""

@@ -121,12 +121,12 @@ ARMS: dict[str, Arm] = {
         _popi("summary", "Inference-Prompting", infer=False, summary_tokens=48),
         _popi("popi", "POPI-Inference-Only", "popi-full"),
         _popi("popi-ipo", "POPI-Inference-Only (IPO)", "popi-full-ipo", kind="ipo"),
-        _popi("popi-prompt", "POPI, prompt-dependent", seeds=3, prompt_dependent=True),
+        _popi("popi-prompt", "POPI, prompt-dependent", seeds=1, prompt_dependent=True),
         _popi("aligned", "DPO without any user", told="nothing", align=True),
         _popi("raw-aligned", "Raw-Aligned", told="raw", align=True),
         _popi("summary-aligned", "Inference-Aligned", infer=False, align=True, summary_tokens=48),
         *(
-            Arm(f"users-{form}", paper, method=USERS, fields={**_USERS, "form": form}, seeds=3)
+            Arm(f"users-{form}", paper, method=USERS, fields={**_USERS, "form": form}, seeds=1)
             for form, paper in (("lore", "LoRe"), ("pal-a", "PAL-A"), ("pal-b", "PAL-B"))
         ),
         Arm("pt", "PT-DPO, beside plain DPO", "tailored", TAILOR, _TAILOR),

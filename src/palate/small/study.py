@@ -62,7 +62,7 @@ class Cell:
 def cells_of(plan: Plan) -> list[Cell]:
     """Return the cells of a plan, all arms of a seed before the next.
 
-    A plan that names its arms runs each with every seed; one of all arms runs some with the first seeds only.
+    A plan that names its arms runs each with every seed; one of all arms runs some with the first seed only.
 
     Raises:
         ConfigError: If an arm does not exist.
