@@ -427,6 +427,7 @@ def test_a_database_that_is_away_is_503_everywhere(live, api, monkeypatch):
         raise StorageError("sqlite:///secret/path.db is away")
 
     monkeypatch.setattr(live.store, "read", away)
+    monkeypatch.setattr(live.store, "look", away)
     monkeypatch.setattr(live.store, "submit", away)
     for method, path, body in (
         ("POST", "/v1/rank", {"user": "ann", **ASKED}),

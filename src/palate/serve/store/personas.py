@@ -335,16 +335,8 @@ def edits_of(c: Connection, tenant: str, users: Sequence[str]) -> dict[str, list
 
 def set_edit(c: Connection, tenant: str, user: str, edit: KeptEdit) -> bool:
     """Keep a correction in the place of one about the same. Returns False for a user who is not there."""
-    values: Json = {
-        "t": tenant,
-        "u": user,
-        "v_about": edit.about,
-        "v_do": edit.do,
-        "v_shift": edit.shift,
-        "v_own": edit.own,
-        "v_text": edit.text,
-        "v_time": edit.time or clock.now(),
-    }
+    values: Json = {f"v_{name}": getattr(edit, name) for name in _EDIT_FIELDS}
+    values |= {"t": tenant, "u": user, "v_time": edit.time or clock.now()}
     return bool(changed(c, _SET_EDIT[c.dialect.name], values))
 
 
