@@ -12,7 +12,7 @@ from serve_browser import CHROMIUM, CONTRAST, FLAGS, PHONE, SMALL, UNNAMED, Wind
 from serve_live import serving
 
 from palate.feedback.world import World
-from palate.serve.http.routes.pages import CSP, PAGES
+from palate.serve.http.routes.pages import CSP, MISSING, PAGES
 
 FOLDER = files("palate.serve") / "pages"
 STATIC = sorted(file.name for file in (FOLDER / "static").iterdir())
@@ -156,12 +156,10 @@ def test_the_policy_allows_nothing_inline_and_no_other_place():
     assert told["frame-ancestors"] == "'none'"
 
 
-@pytest.mark.parametrize(
-    "name", sorted(file.name for file in FOLDER.iterdir() if file.name.endswith(".html"))
-)
-def test_html_holds_no_script_style_or_handler(name):
-    text = (FOLDER / name).read_text()
-    assert re.findall(r"<script(?![^>]* src=\"/static/[\w.]+\")", text) == []
+@pytest.mark.parametrize("path", [*PAGES, "/static/0/none.js"])
+def test_html_holds_no_script_style_or_handler(plain, path):
+    text = plain.get(path).text
+    assert re.findall(r"<script(?![^>]* src=\"/static/\w{12}/[\w.]+\")", text) == []
     assert re.findall(r"<style|\sstyle=|\son\w+=|javascript:", text) == []
     assert re.findall(r"(?:src|href)=\"(?!/|#)", text) == []
     assert "<html lang=" in text
@@ -185,7 +183,7 @@ def test_scripts_write_no_markup_and_call_nobody(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["nothing.js", "home.html", "..%2f..%2fsettings.py", "%2e%2e/%2e%2e/settings.py", "a/b.js"]
+    "name", ["nothing.js", "page.html", "..%2f..%2fsettings.py", "%2e%2e/%2e%2e/settings.py", "a/b.js"]
 )
 def test_no_path_reaches_another_file(plain, name):
     for below in ("static", "static/0"):
@@ -682,11 +680,13 @@ def test_the_colours_are_switched_and_kept(windows, served):
         assert page.evaluate(ground) == light
 
 
-def test_every_page_is_tested_and_names_the_scripts_it_loads():
+def test_every_page_is_tested_and_names_the_scripts_it_loads(plain):
     assert {path for path, _ in PLACES} == set(PAGES)
-    for name in (*PAGES.values(), "missing.html"):
-        scripts = re.findall(r"(?:src|href)=\"/static/([\w.]+\.js)\"", (FOLDER / name).read_text())
-        need = [name.replace(".html", ".js")]
+    for path, page in {**PAGES, "/static/0/none.js": MISSING}.items():
+        text = plain.get(path).text
+        assert f"<title>{page.title}</title>" in text
+        scripts = re.findall(r"(?:src|href)=\"/static/\w+/([\w.]+\.js)\"", text)
+        need = [f"{page.name}.js"]
         for script in need:
             text = (FOLDER / "static" / script).read_text()
             need += [used for used in re.findall(r"from \"\./([\w.]+)\"", text) if used not in need]

@@ -42,9 +42,9 @@ export function takeFragment() {
 
 /** Why a request was not served. `status` 0: the server could not be reached. */
 export class Trouble extends Error {
-  constructor(status, message, { code = "", field = null, retryAfter = 0 } = {}) {
+  constructor(status, message, retryAfter = 0) {
     super(message);
-    Object.assign(this, { status, code, field, retryAfter });
+    Object.assign(this, { status, retryAfter });
   }
 
   /** Whether the same request may go well later. */
@@ -61,7 +61,7 @@ async function fault(answer) {
   } catch {
     // a proxy's page, or nothing: the status must do
   }
-  return new Trouble(answer.status, error.message || `The server answered ${answer.status}.`, { code: error.code, field: error.field, retryAfter });
+  return new Trouble(answer.status, error.message || `The server answered ${answer.status}.`, retryAfter);
 }
 
 /** Send a request and return its body: parsed JSON, or text. */

@@ -7,7 +7,8 @@ import { howStrong, ownWords, toYou, toYouInside } from "./words.js";
 const SHOWN = 6;
 const MOVED = 0.05; // log-odds per unit: less is not worth a word
 
-const standing = (persona) => (persona?.statements ?? []).filter((s) => s.state !== "forgotten" && s.state !== "dropped");
+/** The statements of a persona, or of one of its versions, that are held to be true. */
+export const standing = (persona) => (persona?.statements ?? []).filter((s) => s.state !== "forgotten" && s.state !== "dropped");
 
 const beside = (statement) => (ownWords(statement) ? "you said so" : statement.state === "found" ? strengthWords(statement) : `${howStrong(statement.strength)}, ${statement.state === "said" ? "set by you" : "locked"}`);
 

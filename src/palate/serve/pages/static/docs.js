@@ -1,7 +1,7 @@
 // The API's reference, drawn from the description that the server gives of itself.
 
 import { get, token } from "./api.js";
-import { add, button, fill, h, say, state, toast } from "./dom.js";
+import { add, button, h, say, state, toast } from "./dom.js";
 import { prose } from "./prose.js";
 import { example, fields, resolve, typeName } from "./schema.js";
 import { start } from "./shell.js";

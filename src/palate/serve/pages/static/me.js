@@ -34,18 +34,16 @@ class Held {
     return (await call("PATCH", of(this.user, "/persona"), { version: this.persona.version, edits, try: true })).effect;
   }
 
-  /** Make edits; returns whether they were made. */
+  /** Make edits, or show what somebody else made of the persona meanwhile. */
   async edit(edits, told) {
     try {
       this.set((await call("PATCH", of(this.user, "/persona"), { version: this.persona.version, edits })).persona);
     } catch (error) {
       if (error.status !== 409) throw error;
       await this.load();
-      toast("Somebody edited this persona meanwhile. Here is how it stands now; make your change again if it is still right.", { seconds: 12 });
-      return false;
+      return void toast("Somebody edited this persona meanwhile. Here is how it stands now; make your change again if it is still right.", { seconds: 12 });
     }
     toast(told);
-    return true;
   }
 }
 

@@ -62,7 +62,7 @@ export function choicesPart(held) {
       const query = `?limit=${PAGE}${before ? `&before=${before}` : ""}`;
       const got = await get(of(held.user, `/choices${query}`));
       line.textContent = got.total ? `${count(got.total, "choice")}, the latest first.` : "";
-      if (!got.total) fill(list, h("li", null, state("No choices are kept", "Those you make appear here.", { inline: true })));
+      if (!before) fill(list, !got.total && h("li", null, state("No choices are kept", "Those you make appear here.", { inline: true })));
       add(list, got.choices.map((choice) => entry(held, choice, () => (toast("Deleted. What it taught is unlearned."), held.load()))));
       fill(more, got.next !== null && got.next !== undefined && button("Earlier choices", () => page(got.next)));
     } catch (error) {

@@ -1,7 +1,7 @@
 // What was believed before, what changed, and the way back.
 
 import { call, get, of } from "./api.js";
-import { changed } from "./beliefs.js";
+import { changed, standing } from "./beliefs.js";
 import { add, button, fill, ghosts, h, state, toast } from "./dom.js";
 import { troubled } from "./shell.js";
 import { moment, sentence } from "./words.js";
@@ -9,10 +9,8 @@ import { moment, sentence } from "./words.js";
 const PAGE = 6;
 const CAUSES = { adapted: "Learned from choices", edited: "Edited", reverted: "Went back", model: "A new shared model" };
 
-const believed = (version) => version.statements.filter((s) => s.state !== "forgotten" && s.state !== "dropped");
-
 function entry(held, version, before, latest, revert) {
-  const news = before ? changed(believed(before), believed(version)) : believed(version).map((s) => [s.headline]);
+  const news = before ? changed(standing(before), standing(version)) : standing(version).map((s) => [s.headline]);
   return h(
     "li",
     null,

@@ -1,12 +1,12 @@
 // A person's rights: take everything along, or have everything deleted, with a receipt.
 
 import { call, get, of, setPerson, setToken } from "./api.js";
-import { add, button, fill, h, say, toast } from "./dom.js";
+import { button, fill, h, say, toast } from "./dom.js";
 import { can } from "./shell.js";
 import { moment, number, sentence } from "./words.js";
 
 /** Let the browser save a value as a file. */
-export function download(name, value) {
+function download(name, value) {
   const link = h("a", { href: URL.createObjectURL(new Blob([JSON.stringify(value, null, 1)], { type: "application/json" })), download: name });
   document.body.append(link);
   link.click();

@@ -1,6 +1,6 @@
 // How the persona did on choices that it never saw, and whether it is used.
 
-import { add, fill, h, s, toast } from "./dom.js";
+import { fill, h, s } from "./dom.js";
 import { proposal } from "./proposal.js";
 import { percent } from "./words.js";
 

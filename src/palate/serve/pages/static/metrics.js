@@ -4,7 +4,7 @@ const LINE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
 /** Samples of a text: {name, labels, value} each. */
-export function samples(text) {
+function samples(text) {
   const found = [];
   for (const line of text.split("\n")) {
     const match = line[0] !== "#" && line.match(LINE);

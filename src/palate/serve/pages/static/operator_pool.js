@@ -36,7 +36,7 @@ export function poolPart() {
     const remove = async () => {
       try {
         await call("DELETE", `/v1/pool/${encodeURIComponent(offer.id)}`);
-        await anew();
+        await page();
       } catch (error) {
         toast(`Not removed: ${error.message}`);
       }
@@ -49,14 +49,13 @@ export function poolPart() {
     try {
       const got = await get(`/v1/pool?limit=${PAGE}${after ? `&after=${encodeURIComponent(after)}` : ""}`);
       line.textContent = `${count(got.total, "pair")} that people may be shown; each sees those that teach most about them.`;
-      if (!got.total) fill(list, h("li", null, state("The pool is empty", "People have nothing to choose from until pairs are added, here or by POST /v1/pool.", { inline: true })));
+      if (!after) fill(list, !got.total && h("li", null, state("The pool is empty", "People have nothing to choose from until pairs are added, here or by POST /v1/pool.", { inline: true })));
       add(list, got.offers.map(entry));
       fill(more, got.next && button("More pairs", () => page(got.next)));
     } catch (error) {
       fill(more, troubled(error, () => page(after), { inline: true }));
     }
   }
-  const anew = () => (fill(list), page());
-  anew();
-  return h("section", { class: "part", "aria-labelledby": "pool" }, h("header", null, h("h2", { id: "pool" }, "Pool"), line), list, more, addForm(anew));
+  page();
+  return h("section", { class: "part", "aria-labelledby": "pool" }, h("header", null, h("h2", { id: "pool" }, "Pool"), line), list, more, addForm(() => page()));
 }

@@ -1,7 +1,7 @@
 // What all pages share: the header, who is asking, and kind words when something is missing or wrong.
 
 import { get, person, setPerson, setToken, takeFragment, token, tokenIn, Trouble } from "./api.js";
-import { add, button, fill, ghosts, h, s, say, state } from "./dom.js";
+import { add, button, fill, ghosts, h, s, state } from "./dom.js";
 
 const SECTIONS = [
   ["/choose", "Choose", (me) => me?.whose],
@@ -140,12 +140,6 @@ export async function start(draw, { needs = "" } = {}) {
   } catch (error) {
     fill(main, troubled(error, () => location.reload()));
   }
-}
-
-/** Announce and scroll to a heading that has just appeared. */
-export function goTo(element) {
-  element.scrollIntoView({ block: "start", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
-  say(element.textContent);
 }
 
 /** Poll while the page is looked at. */
