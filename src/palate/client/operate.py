@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from palate.client.verb import Fill, route
+from palate.client.verb import Fill, Nothing, route
 from palate.serve.wire.lists import Health, PoolAdded, PoolPage, Whoami
 from palate.serve.wire.operate import ModelShown, NewModel, People, Pooled, State
 from palate.serve.wire.rights import AuditPage, KeyMade, KeyShown, NewKey, NewToken
@@ -27,8 +27,6 @@ __all__ = [
     "swap_model",
     "whoami",
 ]
-
-Nothing = type(None)
 
 
 @route("GET /v1/whoami", Whoami)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from palate.client.verb import Fill, route
+from palate.client.verb import Fill, Nothing, route
 from palate.serve.wire.feedback import Choice, Choices, ChoicesPage, Told
 from palate.serve.wire.lists import Patched, Profile, UsersPage
 from palate.serve.wire.persona import Edit, Edits, PersonaShown, Reverted, VersionShown
@@ -32,7 +32,6 @@ __all__ = [
 
 Talk = str | Sequence[Message | Mapping[str, str]]
 """A conversation: a text is one turn of the user's."""
-Nothing = type(None)
 
 
 def talk(conversation: Talk) -> Any:

@@ -36,15 +36,12 @@ class Patience:
     retries: int = 4
     longest: float = 30.0
 
-    def wait(
-        self, call: Call[Any], sent: int, error: ServerSaid, undone: bool, after: float | None
-    ) -> float | None:
+    def wait(self, call: Call[Any], sent: int, undone: bool, after: float | None) -> float | None:
         """Return the seconds to wait before a request is sent again, or None to give up.
 
         Args:
             call: The request.
             sent: How often it was sent.
-            error: What became of it.
             undone: Whether it surely was not done.
             after: What the server asks for, in seconds.
         """
@@ -62,15 +59,14 @@ class Patience:
         if error.status not in (*_UNDONE, *_UNKNOWN):
             return error, None
         undone = error.status in _UNDONE
-        return error, self.wait(call, sent, error, undone, _asked(response.headers))
+        return error, self.wait(call, sent, undone, _asked(response.headers))
 
     def after_break(
         self, call: Call[Any], sent: int, error: httpx.HTTPError
     ) -> tuple[ServerSaid, float | None]:
         """Return the error of a request without an answer, and the wait as above."""
         undone = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-        told = broken(call, error)
-        return told, self.wait(call, sent, told, undone, None)
+        return broken(call, error), self.wait(call, sent, undone, None)
 
 
 def broken(call: Call[Any], error: httpx.HTTPError) -> ServerDown:

@@ -17,10 +17,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from palate.client.answered import ServerDown
 from palate.core import DataError
 
-__all__ = ["Awaiting", "Call", "Fill", "Verb", "Waiting", "route"]
+__all__ = ["Awaiting", "Call", "Fill", "Nothing", "Verb", "Waiting", "route"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Nothing = type(None)
+"""What the answer of a route without a body reads as."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,6 @@ def _adapter(answer: Any) -> TypeAdapter[Any]:
 def _json(body: Any) -> bytes:
     if isinstance(body, BaseModel):
         return body.model_dump_json(by_alias=True, exclude_unset=True).encode()
-    if isinstance(body, bytes):
-        return body
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
