@@ -1,7 +1,6 @@
-"""A fake upstream endpoint over real sockets, byte by byte as a test wants it; and a server to test against.
+"""A fake upstream endpoint over real sockets, byte by byte as a test wants it.
 
-`Fake` answers every call by a script: a coroutine that gets the call and writes bytes. `served` runs an ASGI
-app with uvicorn on a free port of this machine, in a thread.
+`Fake` answers every call by a script: a coroutine that gets the call and writes bytes.
 """
 
 import asyncio
@@ -10,8 +9,6 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-
-import uvicorn
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n"
 
@@ -136,26 +133,6 @@ def completion(*texts):
         for i, t in enumerate(texts)
     ]
     return json.dumps({"id": "x", "object": "chat.completion", "choices": choices}).encode()
-
-
-@contextlib.contextmanager
-def served(app, lifespan="off"):
-    """Serve an app; yields its address."""
-    config = uvicorn.Config(
-        app, port=0, log_level="critical", lifespan=lifespan, timeout_graceful_shutdown=1, access_log=False
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-        if not thread.is_alive():
-            raise RuntimeError("the server did not start")
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
 
 
 def until(condition, seconds=5.0):

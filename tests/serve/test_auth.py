@@ -1,5 +1,6 @@
 """Who may call: every route without a key, with a wrong or expired one, with too little, for another user."""
 
+import asyncio
 import base64
 import re
 import time
@@ -9,7 +10,7 @@ from fastapi.routing import APIRoute
 from serve_live import USER_SCOPES, choice
 
 from palate.serve.http.app import ROUTERS
-from palate.serve.http.caller import Own, secret_of
+from palate.serve.http.caller import Keyring, Own, secret_of
 from palate.serve.http.openapi import EXAMPLES
 from palate.serve.wire.rights import SCOPES
 
@@ -195,6 +196,26 @@ def test_revoking_works_at_once_here_and_soon_elsewhere(live, api):
         while client.post("/v1/rank", json=ASKED).status_code == 200:
             assert time.monotonic() < end
             time.sleep(0.1)
+
+
+def test_a_key_that_is_revoked_while_it_is_looked_up_is_not_believed_after(live, monkeypatch):
+    from palate.serve.store import keys
+
+    ring, secret = Keyring(live.store, 60), live.key("use")
+    found = asyncio.run(ring.caller(secret))
+    ring.forget()
+    find = ring._find
+
+    def revoked_meanwhile(asked):
+        caller = find(asked)
+        live.store.write(lambda c: keys.revoke(c, "default", caller.key_id))
+        ring.forget()
+        return caller
+
+    monkeypatch.setattr(ring, "_find", revoked_meanwhile)
+    assert asyncio.run(ring.caller(secret)) == found
+    monkeypatch.undo()
+    assert asyncio.run(ring.caller(secret)) is None
 
 
 def test_a_users_token_is_asked_for_each_time(live):

@@ -8,7 +8,8 @@ import time
 
 import httpx
 import pytest
-from serve_upstream import Fake, chunked, completion, event, served, until, whole
+from serve_live import listening
+from serve_upstream import Fake, chunked, completion, event, until, whole
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -52,7 +53,7 @@ def pipe():
     app = Starlette(
         routes=[Route("/chat", held.chat, methods=["POST"])], exception_handlers={UpstreamFault: fault}
     )
-    with Fake() as fake, served(app) as url:
+    with Fake() as fake, listening(app, lifespan="off", log_level="critical") as url:
         held.fake, held.url = fake, url + "/chat"
         yield held
         held.use(Upstream(""))

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 
 from palate.cli import app
 from palate.core import ConfigError
+from palate.serve import run
 from palate.serve.run import first_key
+from palate.serve.settings import Settings
 from palate.serve.store import choices, keys, people
 from palate.serve.store.store import Store
 
@@ -187,6 +189,11 @@ def test_without_a_model_it_says_how_to_make_one(tmp_path):
     assert "--demo" in text
 
 
+@pytest.mark.parametrize(("grace_s", "seconds"), [(0.0, 0), (0.5, 1), (20.0, 20)])
+def test_requests_in_flight_go_on_for_as_long_as_was_said(grace_s, seconds):
+    assert run._options(Settings(grace_s=grace_s))["timeout_graceful_shutdown"] == seconds  # None is for ever
+
+
 def test_a_port_that_is_taken(tmp_path, model):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -232,6 +239,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path):
         ("--scopes", "everything"),
         ("--scopes", ""),
         ("--scopes", "use", "--days", "-1"),
+        ("--user", "ann", "--days", "0"),
         ("--user", "ann", "--scopes", "operator"),
         ("--user", " ann "),
     ],

@@ -3,14 +3,17 @@
 import json
 import re
 import socket
+import sqlite3
 import threading
 import time
 
 import pytest
 from serve_live import choice
+from sqlalchemy.exc import OperationalError
 
 from palate.core import StorageError
 from palate.serve.http.openapi import EXAMPLES
+from palate.serve.store.faults import kindly
 from palate.serve.wire.operate import Fault
 
 ASKED = {"conversation": "How do I boil an egg?", "responses": ["Seven minutes.", "First, take a pot. " * 5]}
@@ -446,6 +449,28 @@ def test_a_database_that_is_away_is_503_everywhere(live, api, monkeypatch):
     assert api.get("/metrics").status_code == 503  # nobody can say whose key it is
     monkeypatch.undo()
     assert api.get("/v1/whoami").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            kindly(OperationalError("", {}, sqlite3.OperationalError("database or disk is full"))),
+            "disk is full",
+        ),
+        (kindly(OperationalError("", {}, sqlite3.OperationalError("database is locked"))), "busy"),
+        (StorageError("the persona kept changing while it was edited: send it again"), "kept changing"),
+        (StorageError("/srv/secret/palate.db is broken"), "does not answer"),
+    ],
+)
+def test_a_callers_own_way_on_is_told(live, api, monkeypatch, error, told):
+    def away(*_):
+        raise error
+
+    monkeypatch.setattr(live.store, "submit", away)
+    fault = fault_of(api.post("/v1/feedback", json=choice("ann", 99)), 503, "unavailable")
+    assert told in fault.message
+    assert "secret" not in fault.message
 
 
 def test_a_fault_of_the_server_is_told_without_its_words(live, api, monkeypatch, capfd):

@@ -99,13 +99,12 @@ def make_key(
 
     asked: NewKey | NewToken
     named = scopes.replace(",", " ").split()
+    lasts = {} if days is None else {"days": days}
     try:
         if user:
-            asked = NewToken.model_validate(
-                {"user": user, "days": days or 30.0, **({"scopes": named} if named else {})}
-            )
+            asked = NewToken.model_validate({"user": user, **lasts, **({"scopes": named} if named else {})})
         else:
-            asked = NewKey.model_validate({"label": label or "by hand", "scopes": named, "days": days})
+            asked = NewKey.model_validate({"label": label or "by hand", "scopes": named, **lasts})
     except ValueError as error:
         raise ConfigError(f"--scopes {scopes!r}, --days {days}: {_first(error)}") from error
     with _open(database) as store:

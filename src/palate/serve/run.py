@@ -5,6 +5,7 @@ work stops, what was accepted is written, and the process ends with 0.
 """
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import Connection
 
 from palate import __version__
 from palate.core import ConfigError
@@ -83,11 +85,11 @@ def _set_up() -> None:
 
 def first_key(store: Store) -> str | None:
     """Make a key that may do everything where there is none yet; return its secret, or None."""
-    with store.read() as c:
-        if keys.tenants(c):
-            return None
-    _, secret = store.write(lambda c: keys.make(c, TENANT, None, "first key", SCOPES))
-    return secret
+
+    def make(c: Connection) -> str | None:  # at once, as another server may start on the same database
+        return None if keys.tenants(c) else keys.make(c, TENANT, None, "first key", SCOPES)[1]
+
+    return store.write(make)
 
 
 def _prepare(settings: Settings) -> str | None:
@@ -119,7 +121,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "server_header": False,
         "ws": "none",
         "timeout_keep_alive": 65,
-        "timeout_graceful_shutdown": int(settings.grace_s) or None,
+        "timeout_graceful_shutdown": math.ceil(settings.grace_s),
     }
 
 

@@ -94,10 +94,11 @@ def _lifespan(
             kept_by = keeper or _keeper(settings, kept)
         except PalateError as error:
             log("error", message=f"cannot start: {error}")
+            if store is None:
+                kept.close()
             raise
         upstream = Upstream.of(settings)
         upstream.note = metrics.upstream
-        app.state.upstream = upstream
         app.state.server = Server(
             settings=settings,
             store=kept,

@@ -5,9 +5,9 @@ read either: the database is away, and the answer is 503.
 """
 
 import time
-from collections import OrderedDict
 
 from palate.serve.http.caller import Caller
+from palate.serve.keeper.lru import Lru
 from palate.serve.store import audit
 from palate.serve.store.store import Store
 
@@ -22,7 +22,7 @@ class Audit:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._seen: OrderedDict[tuple[str, str, str | None], float] = OrderedDict()
+        self._seen = Lru[tuple[str, str, str | None], float](_MOST)
 
     def read(self, caller: Caller, action: str, user: str | None = None) -> None:
         """Write that a caller reads something, unless that stands there already.
@@ -31,15 +31,12 @@ class Audit:
             StorageError: If it cannot be written.
         """
         what = caller.key_id, action, user
-        now = time.monotonic()
-        if now - self._seen.get(what, -_MINUTE) < _MINUTE:
+        now, written = time.monotonic(), self._seen.get(what)
+        if written is not None and now - written < _MINUTE:
             return
         self._store.write(lambda c: audit.note(c, caller.tenant, caller.key_id, action, user, ""))
-        self._seen[what] = now
-        if len(self._seen) > _MOST:
-            self._seen.popitem(last=False)
+        self._seen.put(what, now)
 
     def forget(self, user: str) -> None:
         """Forget that anybody read of a user: they were erased."""
-        for what in [what for what in self._seen if what[2] == user]:
-            del self._seen[what]
+        self._seen.drop_where(lambda what: what[2] == user)

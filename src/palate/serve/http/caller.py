@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import time
-from collections import OrderedDict
 from typing import Annotated, NamedTuple
 from urllib.parse import quote, unquote
 
@@ -19,6 +18,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 
 from palate.serve.http.faults import Refusal
+from palate.serve.keeper.lru import Lru
 from palate.serve.store import clock, keys
 from palate.serve.store.keys import Caller
 from palate.serve.store.store import Store
@@ -56,24 +56,23 @@ class Keyring:
 
     def __init__(self, store: Store, seconds: float) -> None:
         self._store, self._seconds = store, seconds
-        self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
+        self._known = Lru[bytes, tuple[float, int, Caller]](_MOST)
+        self._forgot = 0
 
     async def caller(self, secret: str) -> Caller | None:
         """Return who calls, or None for a secret that is unknown, revoked or has run out."""
         if not 8 <= len(secret) <= 200:
             return None
         digest = hashlib.sha256(secret.encode("utf-8", "replace")).digest()
-        now = time.monotonic()
-        at, caller = self._known.get(digest, (0.0, None))
-        if caller is None or now - at > self._seconds:
+        now, forgot = time.monotonic(), self._forgot
+        at, then, caller = self._known.get(digest) or (0.0, 0, None)
+        if caller is None or then != forgot or now - at > self._seconds:
             caller = await run_in_threadpool(self._find, secret)
             if caller is None:
-                self._known.pop(digest, None)
+                self._known.drop(digest)
                 return None
             if caller.user is None:
-                self._known[digest] = now, caller
-                if len(self._known) > _MOST:
-                    self._known.popitem(last=False)
+                self._known.put(digest, (now, forgot, caller))
         return caller if caller.expires is None or clock.now() < caller.expires else None
 
     def _find(self, secret: str) -> Caller | None:
@@ -81,8 +80,8 @@ class Keyring:
             return keys.find(c, secret)
 
     def forget(self) -> None:
-        """Ask the database anew from now on: a key was revoked, or a user erased."""
-        self._known.clear()
+        """Ask the database anew from now on, for keys that are being looked up too: one was revoked."""
+        self._forgot += 1
 
 
 def secret_of(authorization: str) -> str:

@@ -8,14 +8,13 @@ import itertools
 import re
 import secrets
 import time
-import traceback
 from urllib.parse import quote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from palate.serve.http.caller import CALLER
 from palate.serve.http.faults import fault
-from palate.serve.http.logs import log
+from palate.serve.http.logs import log, log_error
 from palate.serve.http.metrics import Metrics
 
 __all__ = ["Edge"]
@@ -69,9 +68,7 @@ class Edge:
         try:
             await self.app(scope, receive, tell)
         except Exception as error:
-            frames = traceback.extract_tb(error.__traceback__)[-4:]
-            where = [f"{frame.filename.rpartition('palate/')[2]}:{frame.lineno}" for frame in frames]
-            log("error", id=scope["palate.id"], kind=type(error).__name__, where=where, level="error")
+            log_error(error, scope["palate.id"])
             if not status:
                 message = "this is a fault of the server; the header X-Request-Id helps to find it in the log"
                 await fault(500, "server_error", message)(scope, receive, tell)

@@ -14,7 +14,6 @@
 504 timeout          it took too long
 """
 
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +36,7 @@ from palate.core import (
     PersonaMismatch,
     StorageError,
 )
-from palate.serve.http.logs import log
+from palate.serve.http.logs import log_error
 from palate.serve.http.routes.pages import missing
 from palate.serve.store.faults import ConflictError
 
@@ -158,23 +157,23 @@ async def _failed(request: Request, error: PalateError) -> Response:
 
 
 def _kind(error: StorageError) -> str:
-    """Return what a caller is told, without the database's name."""
+    """Return what a caller is told: the store's own words where they are meant for callers."""
     told = str(error)
-    if "no room" in told:
-        return "the server has no room left: nothing was kept of this request; try again when there is room"
-    if "not known" in told:
-        return (
-            "the database went away while it was writing: it is not known whether this request was kept; "
-            "send it again with the same key"
-        )
+    if told.startswith(_TOLD):
+        return told
     return "the database does not answer: nothing was kept of this request; try again in a second"
 
 
+_TOLD = (
+    "the disk is full",
+    "the database was busy",
+    "the database went away while",
+    "the persona kept changing",
+)
+
+
 def _note(request: Request, error: Exception) -> None:
-    """Log where an error was raised, not what it says: that may hold a user's words."""
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
-    where = [f"{frame.filename.rpartition('palate/')[2]}:{frame.lineno}" for frame in frames]
-    log("error", id=request.scope.get("palate.id"), kind=type(error).__name__, where=where)
+    log_error(error, request.scope.get("palate.id"))
 
 
 def _methods(request: Request) -> set[str]:

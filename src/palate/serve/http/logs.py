@@ -9,12 +9,13 @@ log is passed on by its level and the place that says it; of an error, its kind 
 
 import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-__all__ = ["log", "log_as_json"]
+__all__ = ["log", "log_as_json", "log_error"]
 
 _LOGGERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "palate")
 
@@ -30,6 +31,18 @@ def log(event: str, **what: Any) -> None:
     line = {"time": time, "event": event, **{key: value for key, value in what.items() if value is not None}}
     sys.stderr.write(orjson.dumps(line, default=str).decode() + "\n")
     sys.stderr.flush()
+
+
+def log_error(error: BaseException, id: str | None) -> None:
+    """Write where an error was raised, not what it says: that may hold a user's words.
+
+    Args:
+        error: What was raised.
+        id: The request's.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    where = [f"{frame.filename.rpartition('palate/')[2]}:{frame.lineno}" for frame in frames]
+    log("error", id=id, kind=type(error).__name__, where=where)
 
 
 class _AsJson(logging.Handler):

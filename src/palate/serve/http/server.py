@@ -1,8 +1,8 @@
 """What a process has open, as routes see it."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from palate.serve.http.metrics import Metrics
 from palate.serve.keeper import Keeper
 from palate.serve.settings import Settings
 from palate.serve.store.store import Store
+from palate.serve.upstream import Upstream
 
 __all__ = ["Here", "Server"]
 
@@ -28,7 +29,7 @@ class Server:
         keys: Who may call.
         metrics: Its figures.
         audit: Writes down who read what.
-        upstream: The endpoint behind the chat proxy, or None.
+        upstream: The endpoint behind the chat proxy; it refuses calls where none is set.
         pool: Threads of the routes that are called most.
         started: When it started.
     """
@@ -39,9 +40,9 @@ class Server:
     keys: Keyring
     metrics: Metrics
     audit: Audit
-    upstream: Any = None
-    pool: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor)
-    started: float = field(default=0.0)
+    upstream: Upstream
+    pool: ThreadPoolExecutor
+    started: float
 
 
 async def _here(request: Request) -> Server:

@@ -29,6 +29,7 @@ __all__ = [
     "begun",
     "begun_still",
     "connection",
+    "driver",
     "end",
     "engine",
     "mark",

@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from palate.core import StorageError
 from palate.serve.store import engines
@@ -63,7 +63,7 @@ class Store:
         self.database = engine.url.render_as_string(hide_password=True)
         self._engine = engine
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._looking, self._drivers = threading.local(), list[sqlite3.Connection]()
+        self._looking, self._drivers = threading.local(), dict[threading.Thread, sqlite3.Connection]()
         self._door = threading.Lock()  # nothing is accepted after the end was queued
         self._open = True
         self._connection: Connection | None = None
@@ -75,8 +75,8 @@ class Store:
         """Open a database, make its tables or bring them up to date, and start the writing thread.
 
         Args:
-            url: "sqlite:///file.db", "postgresql://user:password@host/name", or "sqlite://" for one in
-                memory that ends with the store.
+            url: "sqlite:///file.db", "postgresql://user:password@host/name", or "sqlite://" for a temporary
+                file that ends with the store.
             migrate: Whether to run migrations that are missing.
 
         Raises:
@@ -105,8 +105,6 @@ class Store:
         try:
             with engines.begun(self._engine, engines.READ) as c:
                 yield c
-        except DBAPIError as error:
-            raise kindly(error) from None
         except Exception as error:
             told = kindly(error)
             if told is error:
@@ -125,13 +123,21 @@ class Store:
         if self.backend == "sqlite":
             with suppress(sqlite3.Error):  # read tells what is wrong
                 if not hasattr(self._looking, "driver"):
-                    self._looking.driver = engines.driver(self._engine)
-                    self._drivers.append(self._looking.driver)
+                    self._looking.driver = self._driver()
                 text, given = statement.text(self._engine.dialect, values)
                 found: Sequence[Any] | None = self._looking.driver.execute(text, given).fetchone()
                 return found
         with self.read() as c:
             return statement(c, values).first()
+
+    def _driver(self) -> sqlite3.Connection:
+        """Open a connection for this thread, and close those of threads that have ended."""
+        made = engines.driver(self._engine)
+        with self._door:
+            for thread in [each for each in self._drivers if not each.is_alive()]:
+                self._drivers.pop(thread).close()
+            self._drivers[threading.current_thread()] = made
+        return made
 
     def write(self, op: Op[T]) -> T:
         """Run a function in a transaction and return its value once that is durable.
@@ -174,7 +180,7 @@ class Store:
         try:
             with engines.plain(self._engine) as c:
                 yield c
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
             raise kindly(error) from None
 
     def close(self) -> None:
@@ -185,7 +191,7 @@ class Store:
             self._open = False
             self._queue.put(None)
         self._writer.join()
-        for driver in self._drivers:
+        for driver in self._drivers.values():
             driver.close()
         self._engine.dispose()
 
@@ -204,7 +210,7 @@ class Store:
             with suppress(Empty):
                 while group[-1] is not None and len(group) < _MOST:
                     group.append(self._queue.get_nowait())
-            waiting = [each for each in group if each is not None]
+            waiting = [each for each in group if each is not None and each[1].set_running_or_notify_cancel()]
             if waiting:
                 self._answer(waiting)
             if group[-1] is None:

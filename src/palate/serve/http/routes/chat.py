@@ -7,9 +7,8 @@ another shape.
 """
 
 import asyncio
-import functools
 from collections.abc import Callable
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, TypeVar, TypeVarTuple
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends
@@ -28,8 +27,8 @@ from palate.serve.wire.use import BestOf, BestOfAnswer, PersonaUsed, Rank
 
 __all__ = ["router"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 router = APIRouter(route_class=Route, responses=FAULTS, tags=["chat"])
 User = Annotated[Caller, Depends(need("use"))]
@@ -148,10 +147,9 @@ async def best_of(body: BestOf, request: Request, here: Here, caller: User) -> R
     return answer(found, headers={HEADER: told.header} if told.header else None)
 
 
-async def _aside(here: Server, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _aside(here: Server, work: Callable[[*Ts], T], *args: *Ts) -> T:
     """Do work in a thread."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(here.pool, functools.partial(work, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(here.pool, work, *args)
 
 
 def _ranked(here: Server, tenant: str, user: str | None, body: BestOf, texts: list[str]) -> BestOfAnswer:

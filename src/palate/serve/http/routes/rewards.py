@@ -4,10 +4,10 @@ A reward is the log-odds of a row's answer against the responses it is measured 
 fixed neutral answer: it does not depend on the other rows of the call, so batches of any size agree.
 """
 
-import math
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
+from scipy.special import expit
 from starlette.responses import Response
 
 from palate.core import Turn
@@ -42,7 +42,7 @@ def openrlhf(body: OpenRlhf, here: Here, caller: User) -> Response:
     return answer(
         OpenRlhfRewards(
             rewards=rewards,
-            scores=[_probability(reward) for reward in rewards],
+            scores=expit(rewards).tolist(),
             extra_logs={
                 "persona_choices": [float(each.persona.choices) for each in found],
                 "persona_weight": [_weight(each) for each in found],
@@ -65,7 +65,7 @@ def verl(body: Verl, here: Here, caller: User) -> Response:
             scores=[
                 {
                     "score": each.reward,
-                    "probability": _probability(each.reward),
+                    "probability": float(expit(each.reward)),
                     "persona_choices": float(each.persona.choices),
                     "persona_weight": _weight(each),
                 }
@@ -87,10 +87,6 @@ def _rewarded(here: Server, caller: Caller, asked: list[Asked]) -> list[Rewarded
         for each in asked
     ]
     return list(here.keeper.reward_rows(caller.tenant, rows))
-
-
-def _probability(reward: float) -> float:
-    return 1.0 / (1.0 + math.exp(-max(-500.0, min(500.0, reward))))
 
 
 def _weight(each: Rewarded) -> float:
