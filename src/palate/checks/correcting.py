@@ -143,7 +143,7 @@ def check_forgetting_is_like_everyone(subject: Subject) -> None:
             that(not moved, f"forgetting {key!r} moved {moved}")
             kept = [claim.text for claim in plain.claims if claim.about == key and claim.kept]
             that(not kept, f"{key!r} is forgotten and still kept: {kept}")
-            gone = [claim.text for claim in plain.claims if not claim.kept and claim.about == key]
+            gone = [claim.statement for claim in plain.claims if not claim.kept and claim.about == key]
             stand = [text for text in gone if text in (plain.text or "")]
             that(not stand, f"{key!r} is forgotten and still stands in the text: {stand}")
 
@@ -157,7 +157,7 @@ def check_what_is_said_stands(subject: Subject) -> None:
     if not isinstance(method, Revises):
         return
     for persona in subject.personas:
-        for key in _keys(method, method.revise(persona, {})):
+        for key in _keys(method, persona):
             other = method.revise(persona, {key: 0.0})
             said = method.revise(other, {key: 1.0})
             stands = method.shift_of(said, key)

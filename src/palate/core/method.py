@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palate.core.errors import ConfigError, FitDiverged, MethodError, NotFitted, PersonaMismatch, StorageError
-from palate.core.feedback import Conversation, History
+from palate.core.feedback import Conversation, Feedback, History
 from palate.core.persona import Claim, Persona, Personas, Provenance
 from palate.core.population import Population
 from palate.core.query import Queries, Query
@@ -241,6 +241,19 @@ class Method(ABC):
             return replace(persona, user=name, provenance=Provenance(self.label, self.fingerprint))
         self._check_own(source.method, source.model)
         return replace(persona, user=name)
+
+    def _with_choice(self, persona: Persona, feedback: Feedback) -> tuple[Persona, Provenance | None]:
+        """Return a persona to update and its provenance with the choice; None where it was seen before.
+
+        Raises:
+            PersonaMismatch: If another model made the persona.
+            MethodError: If the choice is another user's.
+        """
+        own = self._resume(persona, feedback.user)
+        assert own.provenance is not None
+        if feedback.id and feedback.id in own.provenance.feedback:
+            return own, None
+        return own, own.provenance.after(feedback)
 
     def _vectors(self, personas: Personas) -> Floats:
         """Return float [personas, k] with the average user in the place of unknown ones."""

@@ -17,7 +17,7 @@ __all__ = ["forget_texts", "shared"]
 _ITEMS, _CHARACTERS = 256, 1 << 18  # of a corpus that is small: one request, or one user's choices
 _ALL_ITEMS = 1 << 13  # kept at once, so that features of 1,000 numbers an item take no more than 32 MiB
 _ALL_CHARACTERS = 1 << 25
-_kept: "OrderedDict[Hashable, Corpus]" = OrderedDict()
+_kept: "OrderedDict[Hashable, tuple[Corpus, int]]" = OrderedDict()  # with its characters
 _lock = threading.Lock()
 _items = _characters = 0
 
@@ -34,7 +34,7 @@ def shared(corpus: Corpus) -> Corpus:
     (False, True)
     """
     global _items, _characters
-    size, length = len(corpus), sum(map(len, corpus.responses))
+    size, length = len(corpus), _length(corpus)
     if size > _ITEMS or length > _CHARACTERS:
         return corpus
     key = (
@@ -47,13 +47,18 @@ def shared(corpus: Corpus) -> Corpus:
         known = _kept.get(key)
         if known is not None:
             _kept.move_to_end(key)
-            return known
-        _kept[key] = corpus
+            return known[0]
+        _kept[key] = corpus, length
         _items, _characters = _items + size, _characters + length
         while _items > _ALL_ITEMS or _characters > _ALL_CHARACTERS:
-            gone = _kept.popitem(last=False)[1]
-            _items, _characters = _items - len(gone), _characters - sum(map(len, gone.responses))
+            gone, its_length = _kept.popitem(last=False)[1]
+            _items, _characters = _items - len(gone), _characters - its_length
     return corpus
+
+
+def _length(corpus: Corpus) -> int:
+    turns = (turn for conversation in corpus.conversations for turn in conversation)
+    return sum(map(len, corpus.responses)) + sum(len(turn.content) for turn in turns)
 
 
 def forget_texts() -> int:

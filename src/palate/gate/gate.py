@@ -166,9 +166,8 @@ class Gate(Method):
 
     def _update(self, persona: Persona, feedback: Feedback) -> Persona:
         """Return the persona with one more choice taken in; see :class:`palate.core.Updates`."""
-        own = self._resume(persona, feedback.user)
-        assert own.provenance is not None
-        if feedback.id and feedback.id in own.provenance.feedback:
+        own, seen = self._with_choice(persona, feedback)
+        if seen is None:
             return own
         corpus, pairs = one_choice(feedback)
         vector = np.array(own.vector)
@@ -187,7 +186,7 @@ class Gate(Method):
         verdict, told = tested(own.verdict, held, int(told), weight)
         parts = (new.vector or (), (control.vector or ())[: end - size], share.tolist(), (told, weight))
         kept = tuple(float(number) for part in parts for number in part)
-        return replace(new, vector=kept, verdict=verdict, provenance=own.provenance.after(feedback))
+        return replace(new, vector=kept, verdict=verdict, provenance=seen)
 
     def _revise(self, persona: Persona, shifts: Mapping[str, float]) -> Persona:
         """Return the persona as its person wants it, by its method; see :class:`palate.core.Revises`."""

@@ -94,21 +94,12 @@ def without(population: Population, fold: NDArray[np.int64]) -> Iterator[Part]:
 
 def _repeated(population: Population, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> Population:
     """Return all users several times over, with these rows, ``counts`` of them each."""
-    sizes = np.diff(population.option_offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    shift = np.repeat(population.option_offsets[rows] - offsets[:-1], sizes)
     times = len(counts) // max(population.n_users, 1)
     return replace(
-        population,
+        population.take_rows(rows),  # in this order; whose they are is said below
         users=np.tile(population.users, times),
         role=np.tile(population.role, times),
         offsets=np.concatenate([[0], np.cumsum(counts)]),
-        options=population.options[np.arange(offsets[-1]) + shift],
-        option_offsets=offsets,
-        chosen=population.chosen[rows],
-        times=population.times[rows],
-        ids=population.ids[rows],
-        split=population.split[rows],
     )
 
 

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-__all__ = ["ItemKernel"]
+__all__ = ["NARROW", "ItemKernel"]
 
 Floats = NDArray[np.floating[Any]]
-_NARROW = 0.05
+NARROW = 0.05
+"""Width of the term by which equal texts share a merit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class ItemKernel:
         near, styled = _squared_distance(self.text, text), _squared_distance(self.style, style)
         k = np.exp(-near / (2.0 * self.length**2)) + np.exp(-styled / 2.0)
         if self.own:
-            k += self.own * np.exp(-(near + styled) / (2.0 * _NARROW**2))
+            k += self.own * np.exp(-(near + styled) / (2.0 * NARROW**2))
         return np.asarray(k)
 
 

@@ -86,6 +86,11 @@ class ReadMethod(Method):
     evidence: bool = True
     seed: int = 0
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not cls.personal:  # a control's judge is shown no persona: what a person said would not be heeded
+            cls.revise = cls.shift_of = None  # type: ignore[assignment, method-assign]
+
     def __post_init__(self) -> None:
         self.lm = self.lm or os.environ.get("PALATE_LM", "")
 

@@ -191,9 +191,8 @@ class Style(Method):
 
     def update(self, persona: Persona, feedback: Feedback) -> Persona:
         """Return the persona with one more choice taken in; see :class:`palate.core.Updates`."""
-        own = self._resume(persona, feedback.user)
-        assert own.provenance is not None
-        if feedback.id and feedback.id in own.provenance.feedback:
+        own, seen = self._with_choice(persona, feedback)
+        if seen is None:
             return own
         corpus, pairs = one_choice(feedback)
         axes = _axes(corpus)
@@ -202,7 +201,6 @@ class Style(Method):
         belief = Belief(mean[None], variance[None], np.ones(1))
         belief = take_in(belief, slope @ self.shared_, slope * self.spread_, pairs.target)
         after = np.concatenate([belief.mean[0], belief.variance[0]])
-        seen = own.provenance.after(feedback)
         gap = slope[pairs.target == 1.0]
         gap = gap.mean(axis=0, keepdims=True) if len(gap) else gap
         claims = _ordered(self._moved(own.claims, before, after, gap, seen.feedback[-1]))

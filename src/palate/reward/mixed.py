@@ -200,9 +200,8 @@ class Mixed(EmbeddingMethod):
 
     def update(self, persona: Persona, feedback: Feedback) -> Persona:
         """Return the persona with one more choice taken in; see :class:`palate.core.Updates`."""
-        own = self._resume(persona, feedback.user)
-        assert own.provenance is not None
-        if feedback.id and feedback.id in own.provenance.feedback:
+        own, seen = self._with_choice(persona, feedback)
+        if seen is None:
             return own
         corpus, pairs = one_choice(feedback)
         offset, g = self._projected(corpus)
@@ -221,7 +220,7 @@ class Mixed(EmbeddingMethod):
         mean = shifts.moved(mean, {axis: stand[axis] for axis in axes})
         variance[self.rank_ + np.array(axes, np.int64)] = 0.0
         kept = np.concatenate([mean, variance, share if groups is None else believed.share])
-        return replace(own, vector=tuple(kept.tolist()), provenance=own.provenance.after(feedback))
+        return replace(own, vector=tuple(kept.tolist()), provenance=seen)
 
     def revise(self, persona: Persona, shifts: Mapping[str, float]) -> Persona:
         """Return the persona with its taste on some style axes as its person says.

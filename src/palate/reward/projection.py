@@ -22,14 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from palate.numerics.kernel import ItemKernel
+from palate.numerics.kernel import NARROW, ItemKernel
 from palate.numerics.mixed_effects import MixedEffects
 
 __all__ = ["Projection", "Shifts"]
 
 Floats = NDArray[np.floating[Any]]
-NARROW = 0.05
-"""Width of the term by which equal texts share a merit, as in ``ItemKernel``."""
 _BLOCK = 8192
 
 
