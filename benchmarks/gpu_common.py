@@ -11,21 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlamaForSequenceClassification,
-    PreTrainedTokenizerFast,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
 from palate import Feedback, Population
 from palate.core import as_conversation
-from palate.small.base import CHAT_TEMPLATE
+from palate.small.base import SPECIAL, make_tokenizer
 from palate.tune import scoring, trainers, writing
 from palate.tune.model import Base
 
-SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", "<user>", "<answer>", "<system>")
 SAID = ("ask", "good", "bad", "user", "describe")
 PARTS = ("write", "score", "reference", "update")
 
@@ -100,22 +93,10 @@ def settle(device: str) -> None:
 # ---- the model and the data -----------------------------------------------------------------------------
 
 
-def make_tokenizer(words: int) -> Any:
+def tokenizer_of(size: int) -> Any:
     """Return a tokenizer with a word for every id, so that what a random model writes is read again alike."""
-    said = (*SPECIAL, *SAID, *(f"w{i}" for i in range(words - len(SPECIAL) - len(SAID))))
-    core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(said)}, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        additional_special_tokens=list(SPECIAL[4:]),
-        padding_side="left",
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
-    return tokenizer
+    words = (*SAID, *(f"w{i}" for i in range(size - len(SPECIAL) - len(SAID))))
+    return make_tokenizer(words, longest=None)
 
 
 class Maker:
@@ -150,7 +131,7 @@ class Maker:
         finally:
             torch.set_default_dtype(usual)
         if shape.words not in self.tokenizers:
-            self.tokenizers[shape.words] = make_tokenizer(shape.words)
+            self.tokenizers[shape.words] = tokenizer_of(shape.words)
         model.eval().requires_grad_(False)
         return Base(model, self.tokenizers[shape.words], spec, f"random {shape}", limit)
 

@@ -340,11 +340,18 @@ def table(rows: Sequence[dict[str, Any]]) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--measure", nargs="+", default=["numerics", "reward", "popi", "fits"])
-    parser.add_argument("--ways", nargs="+", default=["lora", "full"], help="lora, full, low")
+    measures = ["numerics", "reward", "popi", "fits"]
+    parser.add_argument("--measure", nargs="+", default=measures, choices=measures)
+    parser.add_argument("--ways", nargs="+", default=["lora", "full"], choices=["lora", "full", "low"])
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--users", type=int, default=Work.users)
-    parser.add_argument("--without", nargs="*", default=[], help="gains that are taken away in a second run")
+    parser.add_argument(
+        "--without",
+        nargs="+",
+        default=[],
+        choices=["replay", "parts", "casts"],
+        help="gains that are taken away in a second run",
+    )
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--out", type=Path)

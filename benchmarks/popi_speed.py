@@ -24,19 +24,13 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from peft import get_peft_model
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    TrainerCallback,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from transformers.utils import logging
 from trl import GRPOConfig, GRPOTrainer
 
 from palate import Feedback, Population
 from palate.core import as_conversation
-from palate.small.base import CHAT_TEMPLATE
+from palate.small.base import make_tokenizer
 from palate.tune import trainers
 from palate.tune.base import Known
 from palate.tune.examples import Example, examples_of
@@ -53,23 +47,11 @@ PARTS = ("generation", "rewards", "loss and the rest")
 
 def make_model(folder: Path) -> None:
     """Write a Llama of 4 layers x 128 with 2,000 words, random weights."""
-    special = ("<s>", "</s>", "<pad>", "<unk>", "<user>", "<answer>", "<system>")
-    said = ("ask", "good", "bad", "user", "describe", *(f"w{i}" for i in range(1988)))
-    core = Tokenizer(models.WordLevel({w: i for i, w in enumerate((*special, *said))}, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        additional_special_tokens=list(special[4:]),
-        padding_side="left",
-    )
-    tokenizer.chat_template = CHAT_TEMPLATE
+    words = ("ask", "good", "bad", "user", "describe", *(f"w{i}" for i in range(1988)))
+    tokenizer = make_tokenizer(words, longest=None)
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(special) + len(said),
+        vocab_size=len(tokenizer),
         hidden_size=128,
         intermediate_size=344,
         num_hidden_layers=4,

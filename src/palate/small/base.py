@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +33,7 @@ __all__ = [
     "FOLLOWING",
     "MIX",
     "MIX_OF_TWO",
+    "SPECIAL",
     "STEPS",
     "Mix",
     "make_base",
@@ -70,7 +71,8 @@ MIX_OF_TWO = Mix((((("answer", 6), ("abduce", 24)), 0.25), ((("personal", 24),),
 FOLLOWING = Mix((((("answer", 6), ("personal", 32)), 1.0),))
 """Of a model that follows personas and reads no choices: enough to be told what others wrote."""
 
-_SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", "<user>", "<answer>", "<system>")
+SPECIAL = ("<s>", "</s>", "<pad>", "<unk>", "<user>", "<answer>", "<system>")
+"""The tokens of every tokenizer made here that are no words; their places are their ids."""
 STEPS = 900
 """Steps of training."""
 _RATE, _MUON, _WARM, _DECAY = 3e-3, 0.02, 100, 0.01
@@ -78,15 +80,18 @@ _SPREAD = (
     0.12  # of the first weights: at the usual 0.02 attention stays flat for a thousand steps at this width
 )
 _GROWS = ((0.0, 2), (0.2, 4), (0.35, 10))  # choices that are read at once, from which share of the steps
-_PAD = 2
 _POSITIONS = 1024
 _THREADS = 1
 
 Size = Literal["small", "other"]
 
 
-def make_tokenizer() -> Any:
-    """Return the tokenizer of the small language: one token a word.
+def make_tokenizer(words: Sequence[str] = (), longest: int | None = _POSITIONS) -> Any:
+    """Return a tokenizer of whole words: one token a word.
+
+    Args:
+        words: Its words, which come after ``SPECIAL``; none are those of the small language.
+        longest: Tokens beyond which it warns; None is any number.
 
     Returns:
         ``PreTrainedTokenizerFast``, with pad and end tokens and a chat template.
@@ -94,8 +99,7 @@ def make_tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    words = {word: number for number, word in enumerate((*_SPECIAL, *Language().words))}
-    core = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    core = Tokenizer(models.WordLevel(_ids(words or Language().words), unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,
@@ -103,12 +107,16 @@ def make_tokenizer() -> Any:
         eos_token="</s>",
         pad_token="<pad>",
         unk_token="<unk>",
-        additional_special_tokens=list(_SPECIAL[4:]),
-        model_max_length=_POSITIONS,
+        additional_special_tokens=list(SPECIAL[4:]),
+        model_max_length=longest,
         padding_side="left",
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
+
+
+def _ids(words: Sequence[str]) -> dict[str, int]:
+    return {word: number for number, word in enumerate((*SPECIAL, *words))}
 
 
 def make_base(
@@ -175,7 +183,7 @@ def _model(size: Size, seed: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM, Olmo2Config, Olmo2ForCausalLM
 
     shared: dict[str, Any] = {
-        "vocab_size": len(_SPECIAL) + len(Language().words),
+        "vocab_size": len(SPECIAL) + len(Language().words),
         "max_position_embeddings": _POSITIONS,
         "tie_word_embeddings": True,
         "initializer_range": _SPREAD,
@@ -206,7 +214,7 @@ def _train(
     """Train in place; one step adds up the losses of the batches of the mix, each with its share."""
     import torch
 
-    ids = {word: number for number, word in enumerate((*_SPECIAL, *language.words))}
+    ids = _ids(language.words)
     optimizers = _optimizers(model)
     schedules = [
         torch.optim.lr_scheduler.LambdaLR(each, lambda step: _pace(step, steps)) for each in optimizers
@@ -223,7 +231,7 @@ def _train(
             loss.backward()
             total += float(loss.detach())
             whole += share
-            seen += int((batch.tokens != _PAD).sum())
+            seen += int((batch.tokens != ids["<pad>"]).sum())
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for each, schedule in zip(optimizers, schedules, strict=True):
             each.step()

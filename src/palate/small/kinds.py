@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from palate.core import Persona, Population
-from palate.core.job import current_job
+from palate.core import Persona, Personas, Population, current_job, job
 from palate.small.arms import ARMS, build_arm
 from palate.small.measure import accuracy_of, heeded, measure
 from palate.small.world import SmallWorld, world
@@ -92,16 +91,12 @@ def tailored(plan: "Plan", cell: "Cell") -> dict[str, Any]:
 
 def _inside(name: str) -> Any:
     """Open a job in a folder inside the present one."""
-    from palate.core.job import job
-
     home = current_job()
     return job(None if home.folder is None else home.folder / name, home.tell)
 
 
 def _unbound(personas: Sequence[Persona]) -> Any:
     """Return personas as any model may be told them: words alone."""
-    from palate.core import Personas
-
     return Personas.of([Persona(user=p.user, text=p.text) for p in personas])
 
 
