@@ -189,6 +189,10 @@ def test_without_a_model_it_says_how_to_make_one(tmp_path):
     assert "--demo" in text
 
 
+def test_a_database_in_memory_would_be_another_one_in_each_process():
+    assert "sqlite:///palate.db" in command("--database", "sqlite://", "--port", "0", fails=ConfigError)
+
+
 @pytest.mark.parametrize(("grace_s", "seconds"), [(0.0, 0), (0.5, 1), (20.0, 20)])
 def test_requests_in_flight_go_on_for_as_long_as_was_said(grace_s, seconds):
     assert run._options(Settings(grace_s=grace_s))["timeout_graceful_shutdown"] == seconds  # None is for ever

@@ -13,7 +13,7 @@ from serve_writer import THREADS, body
 from sqlalchemy import event, text
 
 from palate.core import ConfigError, StorageError
-from palate.serve.store import Store, choices, people
+from palate.serve.store import Store, choices, engines, people
 from palate.serve.store.choices import Kept
 
 url, store = serve_stores.url, serve_stores.store
@@ -100,14 +100,15 @@ def test_one_failing_write_in_a_group_spoils_no_other(store):
     assert sorted(keys(store)) == [f"k{n}" for n in range(6)]
 
 
-def test_writes_that_wait_share_one_commit(store):
-    commits = []
+def test_writes_that_wait_share_one_commit(store, monkeypatch):
+    commits, end = [], engines.end
 
-    @event.listens_for(store._engine, "before_cursor_execute")
-    def _count(c, cursor, statement, *rest):
-        if statement == "COMMIT":
-            commits.append(statement)
+    def counted(c, how):
+        if how == "COMMIT":
+            commits.append(how)
+        end(c, how)
 
+    monkeypatch.setattr(engines, "end", counted)
     go, first = stalled(store)
     rest = [store.submit(lambda c, n=n: choices.add(c, "t", [kept(key=f"k{n}")])) for n in range(100)]
     go.set()

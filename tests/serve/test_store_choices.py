@@ -32,9 +32,9 @@ NASTY = [
 ]
 
 
-def history(store, user="ann", **range_):
+def history(store, user="ann"):
     with store.read() as c:
-        return choices.history(c, "t", user, **range_)
+        return choices.history(c, "t", user)
 
 
 def test_replays_at_once_make_one_row(store):
@@ -102,8 +102,10 @@ def test_a_clock_that_is_ahead_is_not_believed(store, monkeypatch):
 
 def test_part_of_a_history(store):
     add(store, *(kept(key=f"k{n}", time=100.0 - n) for n in range(1, 6)))
-    assert [row.id for row in history(store, after=1, upto=4).feedback] == ["k4", "k3", "k2"]
-    assert len(history(store, after=5)) == len(history(store, user="nobody")) == 0
+    with store.read() as c:
+        assert [row.id for row in choices.since(c, "t", "ann", 2).feedback] == ["k5", "k4", "k3"]
+        assert choices.since(c, "t", "ann", 0) == choices.history(c, "t", "ann")
+        assert len(choices.since(c, "t", "ann", 5)) == len(choices.history(c, "t", "nobody")) == 0
 
 
 def test_histories_of_many_by_few_queries(store):

@@ -25,10 +25,11 @@ from sqlalchemy import Connection
 
 from palate import __version__
 from palate.core import ConfigError
+from palate.serve.background import Background
 from palate.serve.http.app import create_app
 from palate.serve.http.logs import log_as_json
 from palate.serve.http.metrics import SHARED
-from palate.serve.settings import PREFIX, Settings
+from palate.serve.settings import SETTINGS, Settings
 from palate.serve.store import keys, models
 from palate.serve.store.store import Store
 from palate.serve.wire.rights import SCOPES
@@ -36,7 +37,6 @@ from palate.serve.wire.rights import SCOPES
 __all__ = ["TENANT", "first_key", "serve", "worker_app"]
 
 TENANT = "default"
-_SETTINGS = PREFIX + "SETTINGS"
 
 
 def serve(settings: Settings, told: Sequence[str] = ()) -> None:
@@ -50,7 +50,7 @@ def serve(settings: Settings, told: Sequence[str] = ()) -> None:
         ConfigError: If there is no model, or the port is taken.
         StorageError: If the database cannot be opened.
     """
-    settings = replace(settings, port=_free_port(settings))
+    settings = replace(settings, port=_free_port(settings), since=time.time())
     secret = _prepare(settings)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
     url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
@@ -60,27 +60,27 @@ def serve(settings: Settings, told: Sequence[str] = ()) -> None:
         *(_welcome(url, secret) if secret else ()),
     ]
     threading.Thread(target=_print_when_up, args=((host, settings.port), lines), daemon=True).start()
-    with _shared_figures(settings.workers):
+    _set_up()
+    with Background(settings), _shared_figures(settings.workers):
         if settings.workers == 1:
-            _set_up()
             signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it once more when all is done
-            uvicorn.run(create_app(settings), **_options(settings))
+            uvicorn.run(create_app(settings, jobs=False), **_options(settings))
         else:
-            os.environ[_SETTINGS] = settings.to_json()
+            os.environ[SETTINGS] = settings.to_json()
             uvicorn.run("palate.serve.run:worker_app", factory=True, **_options(settings))
 
 
 def worker_app() -> FastAPI:
     """Return the application of one process, by the settings that :func:`serve` left in the environment."""
     _set_up()
-    return create_app(Settings.from_json(os.environ[_SETTINGS]))
+    return create_app(Settings.from_json(os.environ[SETTINGS]), jobs=False)
 
 
 def _set_up() -> None:
     """Set what holds for a whole process: the log's form, and that threads take turns often."""
     log_as_json()
     os.environ.setdefault("PALATE_CACHE", "off")  # vectors of users' texts lie on disk only where asked for
-    sys.setswitchinterval(0.001)  # a thread that makes personas anew lets requests through sooner
+    sys.setswitchinterval(0.001)  # a thread that makes a persona lets requests through sooner
 
 
 def first_key(store: Store) -> str | None:
@@ -93,7 +93,12 @@ def first_key(store: Store) -> str | None:
 
 
 def _prepare(settings: Settings) -> str | None:
-    """Bring the database up to date, once for all workers, and see that there is a model."""
+    """Bring the database up to date, once for all processes, and see that there is a model."""
+    if settings.database in ("sqlite://", "sqlite:///:memory:"):
+        raise ConfigError(
+            f"the database {settings.database} would be another one in each process: name a file, "
+            "as sqlite:///palate.db"
+        )
     if settings.model and not (Path(settings.model) / "model.json").is_file():
         raise ConfigError(f"{settings.model} holds no model: name a folder that `palate fit` wrote")
     store = Store.open(settings.database)

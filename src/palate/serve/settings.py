@@ -5,6 +5,7 @@ secrets belong there. An option wins over the environment.
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -13,9 +14,11 @@ from typing import Any, Self
 
 from palate.core import ConfigError
 
-__all__ = ["PREFIX", "Settings"]
+__all__ = ["PREFIX", "SETTINGS", "Settings"]
 
 PREFIX = "PALATE_SERVE_"
+SETTINGS = PREFIX + "SETTINGS"
+"""The variable by which processes that a server starts are told its settings."""
 _NUMBERS: dict[str, tuple[float, float]] = {
     "port": (0, 65535),
     "workers": (1, 64),
@@ -67,6 +70,8 @@ class Settings:
         cors: Origins whose pages may call, comma-separated; "" allows none.
         open_metrics: Whether /metrics is told without a key.
         quiet: Whether requests are left out of the log.
+        since: When the server started; a model that was made the active one later wins over ``model``, so
+            that a process that takes another's place serves what the others do.
 
     >>> Settings(port=9000).port, Settings.of({"workers": "2"}, {"PALATE_SERVE_PORT": "81"}).port
     (9000, 81)
@@ -98,6 +103,7 @@ class Settings:
     cors: str = ""
     open_metrics: bool = False
     quiet: bool = False
+    since: float = math.inf
 
     def __post_init__(self) -> None:
         for name, (low, high) in _NUMBERS.items():

@@ -6,6 +6,7 @@ Guard       sizes, who calls, rates, times
 routes      checked by pydantic, answered by the keeper and the store
 """
 
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -49,13 +50,23 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-def create_app(settings: Settings, store: Store | None = None, keeper: Keeper | None = None) -> FastAPI:
+_COLLECT = (
+    10_000,
+    50,
+    50,
+)  # containers made and not let go of until the young, older and oldest are looked at
+
+
+def create_app(
+    settings: Settings, store: Store | None = None, keeper: Keeper | None = None, jobs: bool = True
+) -> FastAPI:
     """Return the application.
 
     Args:
         settings: Limits, and what is opened at the start where it is not given.
         store: An open store, which the caller closes; None opens the settings' one.
         keeper: A keeper, which the caller stops; None loads the settings' model.
+        jobs: Whether personas are made anew in a thread here, or by another process.
     """
     metrics = Metrics()
     app = FastAPI(
@@ -64,7 +75,7 @@ def create_app(settings: Settings, store: Store | None = None, keeper: Keeper | 
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings, metrics, store, keeper),
+        lifespan=_lifespan(settings, metrics, store, keeper, jobs),
     )
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
@@ -84,14 +95,14 @@ def create_app(settings: Settings, store: Store | None = None, keeper: Keeper | 
 
 
 def _lifespan(
-    settings: Settings, metrics: Metrics, store: Store | None, keeper: Keeper | None
+    settings: Settings, metrics: Metrics, store: Store | None, keeper: Keeper | None, jobs: bool
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
         kept = store or Store.open(settings.database)
         try:
-            kept_by = keeper or _keeper(settings, kept)
+            kept_by = keeper or _keeper(settings, kept, jobs)
         except PalateError as error:
             log("error", message=f"cannot start: {error}")
             if store is None:
@@ -111,6 +122,7 @@ def _lifespan(
             started=time.time(),
         )
         log("start", database=kept.backend, version=__version__)
+        _spare_collector()
         try:
             yield
         finally:
@@ -126,7 +138,18 @@ def _lifespan(
     return lifespan
 
 
-def _keeper(settings: Settings, store: Store) -> Keeper:
-    keeper = Keeper(store, Shelf.open(store, settings.model or None), report=settings.report)
-    keeper.start()
+def _spare_collector() -> None:
+    """Have the garbage collector look at what a request makes, not at modules and model at every turn.
+
+    A pass over all that is loaded holds every request for 100 to 200 ms; what lives as long as the process
+    is left out of it for good, and passes over the rest come seldom.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
+
+
+def _keeper(settings: Settings, store: Store, jobs: bool) -> Keeper:
+    keeper = Keeper(store, Shelf.open(store, settings.model or None, settings.since), settings.report)
+    keeper.start(jobs)
     return keeper

@@ -1,13 +1,14 @@
 """Routes that are called most: a body, a caller, an answer, and as little as possible in between.
 
 To FastAPI they are routes like any other, described with the rest. When one is called, the body is read and
-checked by pydantic, the caller's scope is looked at, and the function runs in a thread, without the
-resolution of dependencies that other routes go through; that takes most of the time of a short request.
+checked by pydantic, the caller's scope is looked at, and the function runs, without the resolution of
+dependencies that other routes go through; that takes most of the time of a short request.
+
+A plain function runs in a thread. An ``async`` one runs where requests are read: threads that hand over to
+each other take longer than a short answer, so it does at once what is in memory, and the rest in a thread.
 """
 
-import asyncio
 import inspect
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args, get_origin, get_type_hints
 
 import orjson
@@ -20,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from palate.serve.http.answers import Route
 from palate.serve.http.caller import CALLER, Need
 from palate.serve.http.faults import Refusal
+from palate.serve.http.server import Server
 
 __all__ = ["Hot"]
 
@@ -38,6 +40,7 @@ class Hot(Route):
         hints = get_type_hints(endpoint, include_extras=True)
         self._body: TypeAdapter[Any] = TypeAdapter(hints["body"])
         self._need = _need(hints["caller"])
+        self._at_once = inspect.iscoroutinefunction(endpoint)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -46,10 +49,11 @@ class Hot(Route):
         caller = self._need.check(scope[CALLER])
         sent = (await receive()).get("body", b"")  # the guard gives it in one piece
         body = self._read(scope, sent)
-        server = scope["app"].state.server
-        loop = asyncio.get_running_loop()
-        pool: ThreadPoolExecutor = server.pool
-        response = await loop.run_in_executor(pool, self.endpoint, body, caller, server)
+        server: Server = scope["app"].state.server
+        if self._at_once:
+            response = await self.endpoint(body, caller, server)
+        else:
+            response = await server.aside(self.endpoint, body, caller, server)
         await response(scope, receive, send)
 
     def _read(self, scope: Scope, sent: bytes) -> Any:

@@ -1,8 +1,10 @@
 """What a process has open, as routes see it."""
 
+import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar, TypeVarTuple
 
 from fastapi import Depends
 from starlette.requests import Request
@@ -16,6 +18,9 @@ from palate.serve.store.store import Store
 from palate.serve.upstream import Upstream
 
 __all__ = ["Here", "Server"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(kw_only=True)
@@ -43,6 +48,10 @@ class Server:
     upstream: Upstream
     pool: ThreadPoolExecutor
     started: float
+
+    async def aside(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Do work in a thread of the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work, *args)
 
 
 async def _here(request: Request) -> Server:

@@ -61,9 +61,9 @@ class Keeper:
 
     # ---- the threads ----------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the threads that make personas anew and follow the model that is served."""
-        self._worker.start()
+    def start(self, jobs: bool = True) -> None:
+        """Start the threads that follow the model that is served and, with ``jobs``, make personas anew."""
+        self._worker.start(jobs)
 
     def stop(self) -> None:
         """Stop them; what they are doing ends first, what waits stays queued."""
@@ -138,20 +138,22 @@ class Keeper:
         held, effect = self._changes.revert(tenant, user, body, actor)
         return self._shown(tenant, user, held), effect
 
-    @property
-    def asked(self) -> int:
-        """Roughly how many personas were asked for so far."""
-        return self._current.asked
-
     # ---- use ------------------------------------------------------------------------------------------
 
-    def rank(self, tenant: str, body: Rank) -> Rankings:
-        """Order responses as a user would."""
-        return self._scores.rank(self._current.one(tenant, body.user), body)
+    def at_hand(self, tenant: str, body: Rank | Reward | Judge) -> Held | None:
+        """Return the persona to rank, reward or judge by, if that would take no time worth a thread.
 
-    def reward(self, tenant: str, body: Reward) -> Rewards:
-        """Reward responses for a user."""
-        return self._scores.reward(self._current.one(tenant, body.user), body)
+        It is in memory and current, and so are the texts; no model and no other machine is asked.
+        """
+        return self._current.at_hand(tenant, body.user) if self._scores.known(body) else None
+
+    def rank(self, tenant: str, body: Rank, held: Held | None = None) -> Rankings:
+        """Order responses as a user would; ``held`` is the persona, where it was found before."""
+        return self._scores.rank(held or self._current.one(tenant, body.user), body)
+
+    def reward(self, tenant: str, body: Reward, held: Held | None = None) -> Rewards:
+        """Reward responses for a user, as :meth:`rank` orders them."""
+        return self._scores.reward(held or self._current.one(tenant, body.user), body)
 
     def reward_rows(self, tenant: str, rows: Sequence[Row]) -> list[Rewarded]:
         """Reward single responses, each for its user, in one batch."""
@@ -160,9 +162,9 @@ class Keeper:
         found[None] = self._current.one(tenant, None)
         return self._scores.rows([found[row.user] for row in rows], rows)
 
-    def judge(self, tenant: str, body: Judge) -> Judged:
-        """Say which of two responses a user would prefer."""
-        return self._scores.judge(self._current.one(tenant, body.user), body)
+    def judge(self, tenant: str, body: Judge, held: Held | None = None) -> Judged:
+        """Say which of two responses a user would prefer, as :meth:`rank` orders them."""
+        return self._scores.judge(held or self._current.one(tenant, body.user), body)
 
     def jury(self, tenant: str, body: Jury) -> JuryAnswer:
         """Order responses as several users together would."""

@@ -7,6 +7,7 @@ of the model before are made anew where they are asked for, and by jobs in the b
 """
 
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -108,23 +109,24 @@ class Shelf:
     )  # what was followed last, so that one that fails is not tried at once
 
     @classmethod
-    def open(cls, store: Store, folder: str | Path | None = None) -> "Shelf":
+    def open(cls, store: Store, folder: str | Path | None = None, since: float = math.inf) -> "Shelf":
         """Load the model of a folder, or the one that was served last, and have it served from now on.
 
         Args:
             store: Where it is written down which model is served.
             folder: One that `palate fit` wrote; None takes the last that was served.
+            since: A model that was made the active one after this moment goes before ``folder``.
 
         Raises:
             ConfigError: If no folder is given and none was served before.
             StorageError: If the folder holds no model.
         """
-        if folder is None:
-            with store.read() as c:
-                last = models.active(c)
-            if last is None:
-                raise ConfigError("no model to serve: give --model FOLDER, which `palate fit` wrote")
+        with store.read() as c:
+            last = models.active(c)
+        if last is not None and (folder is None or last.activated > since):
             return cls(Served.load(last.folder))
+        if folder is None:
+            raise ConfigError("no model to serve: give --model FOLDER, which `palate fit` wrote")
         shelf = cls(Served.load(folder))
         announce(store, shelf.active)
         return shelf

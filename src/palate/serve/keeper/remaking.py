@@ -20,6 +20,8 @@ from palate.serve.store.personas import KeptEdit, KeptPersona, KeptVersion
 
 __all__ = ["remake", "version_of"]
 
+_Row = tuple[str, UserState, KeptPersona, tuple[KeptEdit, ...], tuple[str, str]]
+_AT_ONCE = 4  # users of one transaction: while it lasts no choice is kept
 _log = logging.getLogger(__name__)
 
 
@@ -59,11 +61,16 @@ def remake(store: Store, served: Served, tenant: str, users: Sequence[str]) -> d
         row = _row(served, bodies[user], words.get(user), standing, states[user], kept.get(user))
         rows.append((user, states[user], row, standing, _cause(kept.get(user), served, len(history))))
 
+    for start in range(0, len(rows), _AT_ONCE):
+        out |= _saved(store, tenant, rows[start : start + _AT_ONCE])
+    return out
+
+
+def _saved(store: Store, tenant: str, rows: Sequence[_Row]) -> dict[str, str | None]:
     def op(c: Connection) -> dict[str, bool]:
         return {row[0]: _save(c, tenant, *row) for row in rows}
 
-    saved = store.write(op) if rows else {}
-    return out | {user: None if done else "changed" for user, done in saved.items()}
+    return {user: None if done else "changed" for user, done in store.write(op).items()}
 
 
 def _stale(state: UserState, served: Served) -> bool:

@@ -68,19 +68,23 @@ class Scores:
         """Let go of all texts; return how many requests' there were."""
         return self._texts.drop_where(lambda _: True)
 
-    def of(self, held: Held, talk: Conversation, responses: Sequence[str]) -> Floats:
-        """Return float64 [responses]: log-odds of each response for one persona."""
-        asked = self._offered(talk, tuple(responses)).asked_of(held.columns)
+    def known(self, body: Rank | Reward | Judge) -> bool:
+        """Return whether a request's texts are in memory."""
+        return self._texts.get(_asked(body)) is not None
+
+    def of(self, held: Held, body: Rank | Reward | Judge) -> Floats:
+        """Return float64 [responses]: log-odds of each response of a request for one persona."""
+        asked = self._offered(*_asked(body)).asked_of(held.columns)
         return np.asarray(held.served.method.score_batch(asked))
 
     def rank(self, held: Held, body: Rank) -> Rankings:
         """Order responses, best first."""
-        scores = self.of(held, talk_of(body.conversation), body.responses)
+        scores = self.of(held, body)
         return Rankings(ranking=_ranking(scores, _shares(scores)), persona=held.used)
 
     def judge(self, held: Held, body: Judge) -> Judged:
         """Compare two responses."""
-        scores = self.of(held, talk_of(body.conversation), [body.first, body.second])
+        scores = self.of(held, body)
         log_odds = float(scores[0] - scores[1])
         p = float(_shares(scores)[0])
         prefers = "neither" if abs(p - 0.5) < EVEN else "first" if p > 0.5 else "second"
@@ -88,11 +92,9 @@ class Scores:
 
     def reward(self, held: Held, body: Reward) -> Rewards:
         """Reward responses to one conversation."""
-        talk, responses = talk_of(body.conversation), list(body.responses)
-        among = list(body.among) or ([BESIDE] if len(responses) == 1 else [])
-        scores = self.of(held, talk, [*responses, *among])
-        mine = scores[: len(responses)]
-        mean = scores[len(responses) :].mean() if among else mine.mean()
+        scores = self.of(held, body)
+        mine, others = np.split(scores, [len(body.responses)])
+        mean = others.mean() if len(others) else mine.mean()
         return Rewards(rewards=(mine - mean).tolist(), persona=held.used)
 
     def rows(self, held: Sequence[Held], rows: Sequence[Row]) -> list[Rewarded]:
@@ -143,6 +145,18 @@ class Scores:
             if sum(map(len, responses)) < 1 << 15:
                 self._texts.put(key, found)
         return found
+
+
+def _asked(body: Rank | Reward | Judge) -> tuple[Conversation, tuple[str, ...]]:
+    """Return the conversation and all responses that are scored, those beside which a reward stands last."""
+    if isinstance(body, Judge):
+        responses = [body.first, body.second]
+    elif isinstance(body, Reward):
+        beside = body.among or ([BESIDE] if len(body.responses) == 1 else [])
+        responses = [*body.responses, *beside]
+    else:
+        responses = body.responses
+    return talk_of(body.conversation), tuple(responses)
 
 
 def _shares(scores: Floats) -> Floats:

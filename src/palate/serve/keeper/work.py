@@ -1,8 +1,8 @@
 """The threads behind a keeper: one makes personas anew from whole histories, one looks at what others did.
 
 Jobs are taken by lease, so that several processes share them and one that dies loses none. After a batch the
-thread rests twice as long as the batch took, and nine times where many requests come in meanwhile, so that
-these keep the processor: personas are current without it.
+thread rests as long as the batch took, so that the database is others' half of the time: personas are current
+without it.
 """
 
 import logging
@@ -20,11 +20,10 @@ from palate.serve.store.jobs import Job
 
 __all__ = ["Worker", "Works"]
 
-FEW, BATCH, DEAR = 3, 24, 64
-"""Users of a batch: few while requests come in, many where a language model is waited for."""
+BATCH, DEAR = 24, 64
+"""Users of a batch, more where a language model is waited for."""
 LEASE = 300.0  # seconds
 _IDLE, _LOOK, _SOON, _REST = 0.5, 1.0, 0.2, 5.0  # seconds
-_BUSY = 20.0  # personas asked for a second
 _log = logging.getLogger(__name__)
 
 
@@ -33,9 +32,6 @@ class Works(Protocol):
 
     store: Store
     shelf: Shelf
-
-    @property
-    def asked(self) -> int: ...  # noqa: D102
 
     def readapt(self, tenant: str, users: Sequence[str]) -> dict[str, str | None]: ...  # noqa: D102
     def forget_gone(self) -> int: ...  # noqa: D102
@@ -52,15 +48,14 @@ class Worker:
         self._keeper = keeper
         self._end = threading.Event()
         self._receipts: int | None = None
-        self._busy = False
         self._threads = [
             threading.Thread(target=self._run, args=(self.work, _IDLE), name="palate-jobs", daemon=True),
             threading.Thread(target=self._run, args=(self.look, _LOOK), name="palate-follow", daemon=True),
         ]
 
-    def start(self) -> None:
-        """Start the threads."""
-        for thread in self._threads:
+    def start(self, jobs: bool = True) -> None:
+        """Start the threads; without ``jobs`` only the one that looks at what others did."""
+        for thread in self._threads[0 if jobs else 1 :]:
             thread.start()
 
     def stop(self) -> None:
@@ -73,9 +68,7 @@ class Worker:
     def work(self) -> bool:
         """Take some jobs and do them; return whether there were any."""
         store = self._keeper.store
-        most = DEAR
-        if self._keeper.shelf.active.cheap:
-            most = FEW if self._busy else BATCH
+        most = BATCH if self._keeper.shelf.active.cheap else DEAR
         taken = store.write(lambda c: jobs.take(c, most, LEASE))
         by_tenant: dict[str, list[Job]] = {}
         for job in taken:
@@ -85,7 +78,7 @@ class Worker:
         return bool(taken)
 
     def _do(self, tenant: str, mine: list[Job]) -> None:
-        started, before = time.monotonic(), self._keeper.asked
+        started = time.monotonic()
         told = self._keeper.readapt(tenant, [job.user for job in mine])
         done = [job for job in mine if told.get(job.user) is None]
         changed = [job for job in mine if told.get(job.user) == "changed"]
@@ -99,9 +92,7 @@ class Worker:
                 jobs.failed(c, job, fault)
 
         self._keeper.store.write(op)
-        took = time.monotonic() - started
-        self._busy = self._keeper.asked - before > _BUSY * took
-        self._end.wait(min(_REST, (9.0 if self._busy else 2.0) * took))
+        self._end.wait(min(_REST, 4 * (time.monotonic() - started)))
 
     def look(self) -> bool:
         """See what other processes did: which model is served, who was erased."""

@@ -6,7 +6,7 @@ another body it is refused. A body is the JSON of ``conversation``, ``responses`
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, select, update
@@ -33,6 +33,7 @@ __all__ = [
     "page",
     "quotes",
     "remove",
+    "since",
 ]
 
 AHEAD = 300.0
@@ -87,9 +88,7 @@ _MORE = Prepared(_HEAD)
 _ROWS = select(choices.c.user, choices.c.key, choices.c.time, choices.c.body).order_by(
     choices.c.user, choices.c.time, choices.c.number
 )
-_ROWS_OF_ONE = Prepared(
-    _ROWS.where(_HIS, choices.c.number > bindparam("after"), choices.c.number <= bindparam("upto"))
-)
+_ROWS_OF_ONE = Prepared(_ROWS.where(_HIS, choices.c.number > bindparam("after")))
 _ROWS_OF_MANY = _ROWS.where(
     choices.c.tenant == bindparam("tenant"), choices.c.user.in_(bindparam("users", expanding=True))
 )
@@ -180,7 +179,7 @@ def _known(c: Connection, tenant: str, user: str, keys: Sequence[str]) -> dict[s
     """Return number and digest of those keys that are kept."""
     whose: dict[str, Any] = {"tenant": tenant, "user": user}
     if len(keys) == 1:
-        found: list[Any] = list(_KNOWN_ONE(c, {**whose, "key": keys[0]}))
+        found: list[Any] = list(_KNOWN_ONE(c, {**whose, "key": keys[0]}).found)
     else:
         found = []
         for some in chunks(keys):
@@ -200,7 +199,7 @@ def _numbered(c: Connection, tenant: str, user: str, count: int) -> int:
         "created": now,
         "seen": now,
     }
-    return int(_MORE(c, values).scalar_one())
+    return int(_MORE(c, values).found[0][0])
 
 
 def _insert(
@@ -226,7 +225,7 @@ def _insert(
         c.execute(_INSERT, values)
 
 
-def history(c: Connection, tenant: str, user: str, after: int = 0, upto: int | None = None) -> History:
+def history(c: Connection, tenant: str, user: str) -> History:
     """Return a user's choices in time order; equal times in the order in which they came.
 
     Ratings become pairs by the rule of :func:`palate.serve.store.observed.pairs`.
@@ -235,12 +234,14 @@ def history(c: Connection, tenant: str, user: str, after: int = 0, upto: int | N
         c: Where to read.
         tenant: Whose user.
         user: Whose choices; an unknown user has none.
-        after: Only choices with a greater number.
-        upto: Only choices up to this number; None for all.
     """
-    last = 2**62 if upto is None else upto
-    rows = _ROWS_OF_ONE(c, {"tenant": tenant, "user": user, "after": after, "upto": last}).all()
-    return history_of(user, rows, people.profile(c, tenant, user))
+    return replace(since(c, tenant, user, 0), profile=people.profile(c, tenant, user))
+
+
+def since(c: Connection, tenant: str, user: str, after: int) -> History:
+    """Return a user's choices with a greater number, as :func:`history` does but without the profile."""
+    rows = _ROWS_OF_ONE(c, {"tenant": tenant, "user": user, "after": after}).found
+    return history_of(user, rows, {})
 
 
 def histories(c: Connection, tenant: str, users: Sequence[str]) -> list[History]:

@@ -29,6 +29,7 @@ __all__ = [
     "begun",
     "begun_still",
     "connection",
+    "direct",
     "driver",
     "end",
     "engine",
@@ -36,6 +37,7 @@ __all__ = [
     "opened",
     "plain",
     "send",
+    "writer",
 ]
 
 READ = {"sqlite": "BEGIN", "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
@@ -142,6 +144,17 @@ def connection(engine: Engine) -> Connection:
     return engine.connect()
 
 
+def writer(engine: Engine) -> Connection:
+    """Return a connection to write by, to be thrown away at the end.
+
+    On SQLite :func:`begin` waits for its turns: SQLite's own waiting sleeps up to 100 ms a time.
+    """
+    c = connection(engine)
+    if c.dialect.name == "sqlite":
+        send(c, "PRAGMA busy_timeout = 0")
+    return c
+
+
 def driver(engine: Engine) -> sqlite3.Connection:
     """Return a connection of SQLite's driver that is not the pool's; the caller closes it, in any thread."""
     own = engine.raw_connection()
@@ -151,13 +164,28 @@ def driver(engine: Engine) -> sqlite3.Connection:
     return found
 
 
+@contextmanager
+def direct(c: Connection) -> Iterator[sqlite3.Connection]:
+    """Give SQLite's driver, whose errors become SQLAlchemy's."""
+    driver = c.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    try:
+        yield driver
+    except sqlite3.Error as error:
+        raise DBAPIError.instance("", None, error, sqlite3.Error, hide_parameters=True) from error
+
+
 def send(c: Connection, command: str) -> None:
     """Send a command that returns no rows."""
-    c.exec_driver_sql(command).close()
+    if c.dialect.name == "sqlite":
+        with direct(c) as driver:
+            driver.execute(command)
+    else:
+        c.exec_driver_sql(command).close()
 
 
 def mark(c: Connection, command: str) -> None:
-    """Send a savepoint's command by the driver itself: it is sent twice a write, and its error ends all."""
+    """Send a command by the driver itself, at a third of the cost; its error is the driver's."""
     driver: Any = c.connection.driver_connection
     driver.execute(command)
 
@@ -177,21 +205,16 @@ def begin(c: Connection, how: dict[str, str]) -> None:
 
 
 def _begin_in_turn(c: Connection) -> None:
-    """Begin to write as soon as no other process does: SQLite's own waiting sleeps up to 100 ms a time."""
+    """Begin to write as soon as no other process does."""
     until = time.monotonic() + _PATIENCE
-    send(c, "PRAGMA busy_timeout = 0")
-    try:
-        while True:
-            try:
-                send(c, WRITE["sqlite"])
-                return
-            except DBAPIError as error:
-                if "locked" not in str(error.orig) or time.monotonic() > until:
-                    raise
-                time.sleep(0.001)
-    finally:
-        with suppress(DBAPIError):
-            send(c, "PRAGMA busy_timeout = 10000")
+    while True:
+        try:
+            send(c, WRITE["sqlite"])
+            return
+        except DBAPIError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > until:
+                raise
+            time.sleep(0.001)
 
 
 def end(c: Connection, how: Literal["COMMIT", "ROLLBACK"]) -> None:

@@ -90,7 +90,7 @@ _COUNT_OF = _COUNT.where(jobs.c.tenant == bindparam("tenant"))
 def queue(c: Connection, tenant: str, user: str, due: float) -> bool:
     """Queue a user; one who waits already keeps the earlier time. Returns False if the user is not there."""
     values = {"tenant": tenant, "user": user, "due": due, "now": clock.now()}
-    return bool(_QUEUED(c, values).rowcount)
+    return bool(_QUEUED(c, values).changed)
 
 
 def queue_all(c: Connection, model: str) -> int:

@@ -125,7 +125,7 @@ _SET_PROFILE = (
 
 def state(c: Connection, tenant: str, user: str) -> UserState | None:
     """Return how far a user is, by one indexed select; None for one of whom nothing is kept."""
-    return _state(_STATE(c, {"tenant": tenant, "user": user}).first())
+    return _state(_STATE(c, {"tenant": tenant, "user": user}).first)
 
 
 def state_now(store: Store, tenant: str, user: str) -> UserState | None:
@@ -216,8 +216,8 @@ def _pattern(like: str) -> str:
 
 def profile(c: Connection, tenant: str, user: str) -> dict[str, str]:
     """Return what is known of a user besides choices; empty for an unknown user."""
-    row: Any = unpack(_PROFILE(c, {"tenant": tenant, "user": user}).scalar_one_or_none())
-    return row or {}
+    row = _PROFILE(c, {"tenant": tenant, "user": user}).first
+    return (unpack(row[0]) if row else None) or {}
 
 
 def set_profile(c: Connection, tenant: str, user: str, profile: Mapping[str, str]) -> None:

@@ -49,6 +49,7 @@ class Store:
 
     Attributes:
         backend: "sqlite" or "postgresql".
+        near: Whether to look at a row takes microseconds, for no other machine is asked.
         database: Its name for people, without a password.
 
     >>> from sqlalchemy import text
@@ -60,6 +61,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self.backend: Literal["sqlite", "postgresql"] = engines.backend_of(engine.url)
+        self.near = self.backend == "sqlite"
         self.database = engine.url.render_as_string(hide_password=True)
         self._engine = engine
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
@@ -128,7 +130,7 @@ class Store:
                 found: Sequence[Any] | None = self._looking.driver.execute(text, given).fetchone()
                 return found
         with self.read() as c:
-            return statement(c, values).first()
+            return statement(c, values).first
 
     def _driver(self) -> sqlite3.Connection:
         """Open a connection for this thread, and close those of threads that have ended."""
@@ -260,7 +262,7 @@ class Store:
         for again in (True, False):
             try:
                 if self._connection is None:
-                    self._connection = engines.connection(self._engine)
+                    self._connection = engines.writer(self._engine)
                 engines.begin(self._connection, engines.WRITE)
                 return self._connection
             except DBAPIError as error:

@@ -6,9 +6,7 @@ was used, or why none. Embeddings and ``/v1/responses`` are not served: they hav
 another shape.
 """
 
-import asyncio
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, TypeVarTuple
+from typing import Annotated, Any
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends
@@ -26,9 +24,6 @@ from palate.serve.wire.texts import Name
 from palate.serve.wire.use import BestOf, BestOfAnswer, PersonaUsed, Rank
 
 __all__ = ["router"]
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 router = APIRouter(route_class=Route, responses=FAULTS, tags=["chat"])
 User = Annotated[Caller, Depends(need("use"))]
@@ -99,7 +94,7 @@ async def chat(request: Request, here: Here, caller: User) -> Response:
     except DataError as error:
         raise Refusal(400, "bad_request", str(error)) from error
     user = _whose(request, caller, call.user)
-    told = await _aside(here, _told, here, caller, user)
+    told = await here.aside(_told, here, caller, user)
     upstream = here.upstream
     passed = upstream.request(
         "POST", "/chat/completions", with_words(call, told.words), request.headers, request.url.query
@@ -131,7 +126,7 @@ async def best_of(body: BestOf, request: Request, here: Here, caller: User) -> R
     Equal answers count once, so there may be fewer than ``n``.
     """
     user = own_user(caller, body.user)
-    told = await _aside(here, _told, here, caller, user) if body.told else Told("", "")
+    told = await here.aside(_told, here, caller, user) if body.told else Told("", "")
     fields = {
         "model": body.model,
         "messages": [message.model_dump() for message in body.conversation],
@@ -143,13 +138,8 @@ async def best_of(body: BestOf, request: Request, here: Here, caller: User) -> R
     texts = await until_gone(request.receive, asked)
     if texts is None:
         return Response(status_code=499)  # for the log: nobody reads it
-    found = await _aside(here, _ranked, here, caller.tenant, user, body, texts)
+    found = await here.aside(_ranked, here, caller.tenant, user, body, texts)
     return answer(found, headers={HEADER: told.header} if told.header else None)
-
-
-async def _aside(here: Server, work: Callable[[*Ts], T], *args: *Ts) -> T:
-    """Do work in a thread."""
-    return await asyncio.get_running_loop().run_in_executor(here.pool, work, *args)
 
 
 def _ranked(here: Server, tenant: str, user: str | None, body: BestOf, texts: list[str]) -> BestOfAnswer:

@@ -1,5 +1,6 @@
 """Choices on their way in, one or many, and what is kept of them."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import uuid4
@@ -41,16 +42,20 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/v1/feedback", response_model=Told, responses=_REFUSED)
-def feedback(body: OneOrMany, caller: Annotated[Caller, Depends(need("feedback"))], here: Here) -> Response:
+async def feedback(
+    body: OneOrMany, caller: Annotated[Caller, Depends(need("feedback"))], here: Here
+) -> Response:
     """Keep one choice, or many under ``choices``. The answer comes once they are kept durably.
 
     Each row is taken or refused by itself. A row that was kept before under its key is told as replayed; the
     same key with another choice is refused. Personas reflect what is kept from the next request on.
     """
-    rows, refused = ([(0, body)], []) if isinstance(body, Choice) else _checked(body.choices)
+    rows, refused = (
+        ([(0, body)], []) if isinstance(body, Choice) else await here.aside(_checked, body.choices)
+    )
     for _, row in rows:
         own_user(caller, row.user)
-    accepted, conflicts = _keep(here, caller.tenant, rows)
+    accepted, conflicts = await _keep(here, caller.tenant, rows)
     if conflicts and isinstance(body, Choice):
         raise Refusal(409, "conflict", conflicts[0].message, "key")
     refused = sorted([*refused, *conflicts], key=lambda row: row.index)
@@ -70,7 +75,7 @@ def _checked(rows: Sequence[dict[str, object]]) -> tuple[list[tuple[int, Choice]
     return good, bad
 
 
-def _keep(
+async def _keep(
     here: Server, tenant: str, rows: Sequence[tuple[int, Choice]]
 ) -> tuple[list[Accepted], list[Refused]]:
     if not rows:
@@ -79,7 +84,7 @@ def _keep(
         Kept(row.user, row.key or uuid4().hex, row.model_dump(mode="json", include=_KEPT), row.time)
         for _, row in rows
     ]
-    added = here.store.write(lambda c: choices.add(c, tenant, sent))
+    added = await asyncio.wrap_future(here.store.submit(lambda c: choices.add(c, tenant, sent)))
     good, bad = [], []
     for (index, row), one, told in zip(rows, sent, added, strict=True):
         if isinstance(told, ConflictError):

@@ -1,6 +1,7 @@
 """Use of what was learned: rank, reward, judge, a jury, the next pair to ask."""
 
-from typing import Annotated, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
@@ -8,7 +9,7 @@ from starlette.responses import Response
 from palate.serve.http.answers import FAULTS, Route, answer
 from palate.serve.http.caller import Caller, Visit, need, own, own_user
 from palate.serve.http.hot import Hot
-from palate.serve.http.server import Here
+from palate.serve.http.server import Here, Server
 from palate.serve.wire.use import (
     Asked,
     Judge,
@@ -31,27 +32,24 @@ Asks = TypeVar("Asks", Rank, Reward, Judge)
 
 
 @router.post("/v1/rank", response_model=Rankings)
-def rank(body: Rank, caller: User, here: Here) -> Response:
+async def rank(body: Rank, caller: User, here: Here) -> Response:
     """Put responses in the order in which a user would prefer them.
 
     Of a user who is not known the average user's order is told, and ``persona.told`` says so.
     """
-    user = own_user(caller, body.user)
-    return answer(here.keeper.rank(caller.tenant, _of(body, user)))
+    return await _scored(here, caller, body, here.keeper.rank)
 
 
 @router.post("/v1/reward", response_model=Rewards)
-def reward(body: Reward, caller: User, here: Here) -> Response:
+async def reward(body: Reward, caller: User, here: Here) -> Response:
     """Give each response a number for a user, in log-odds: a reward for training."""
-    user = own_user(caller, body.user)
-    return answer(here.keeper.reward(caller.tenant, _of(body, user)))
+    return await _scored(here, caller, body, here.keeper.reward)
 
 
 @router.post("/v1/judge", response_model=Judged)
-def judge(body: Judge, caller: User, here: Here) -> Response:
+async def judge(body: Judge, caller: User, here: Here) -> Response:
     """Say which of two responses a user would prefer, and how likely."""
-    user = own_user(caller, body.user)
-    return answer(here.keeper.judge(caller.tenant, _of(body, user)))
+    return await _scored(here, caller, body, here.keeper.judge)
 
 
 @router.post("/v1/jury", response_model=JuryAnswer)
@@ -68,5 +66,11 @@ def next_pair(body: Next, visit: Annotated[Visit, Depends(own("use"))], here: He
     return answer(here.keeper.next_pair(visit.tenant, visit.user, body))
 
 
-def _of(body: Asks, user: str | None) -> Asks:
-    return body if body.user == user else body.model_copy(update={"user": user})
+async def _scored(here: Server, caller: Caller, body: Asks, score: Callable[..., Any]) -> Response:
+    """Answer at once where persona and texts are in memory, and else from a thread."""
+    user = own_user(caller, body.user)
+    mine = body if body.user == user else body.model_copy(update={"user": user})
+    held = here.keeper.at_hand(caller.tenant, mine)
+    if held is None:
+        return answer(await here.aside(score, caller.tenant, mine))
+    return answer(score(caller.tenant, mine, held))
