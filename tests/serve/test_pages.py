@@ -413,6 +413,34 @@ def test_lock_forget_restore_say_and_switch_off(visit, ann):
     assert page.locator("main img").count() == 0
 
 
+def line_of(persona):
+    """What the page says of whether a persona is used: no more than its figures bear out."""
+    weight, verdict = persona["weight"], persona["verdict"]
+    if weight < 0.05:
+        return "it predicts you no better than the average"
+    if weight <= 0.75:
+        return "the evidence is not clear yet"
+    better = verdict["accuracy"] > verdict["control_accuracy"]
+    return (
+        "so far it predicts you better than the average does" if better else "nothing speaks clearly against"
+    )
+
+
+@needs_browser
+def test_the_test_is_told_as_far_as_it_goes(visit, ann):
+    page = visit.open("/me", ann.token, ".verdict").page
+    assert line_of(ann.persona()) in page.locator("#holds").inner_text()
+    own = dict(ann.persona())
+    for weight, accuracy in ((0.0, 0.4), (0.5, 0.6), (1.0, 0.7), (1.0, 0.5)):
+        own["weight"] = weight
+        own["verdict"] = {**own["verdict"], "choices": 10, "accuracy": accuracy, "control_accuracy": 0.5}
+        page.route(re.compile(r"/persona$"), lambda route, told=dict(own): route.fulfill(json=told))
+        page.reload()
+        page.wait_for_selector(".verdict")
+        assert line_of(own) in page.locator("#holds").inner_text()
+        page.unroute(re.compile(r"/persona$"))
+
+
 @needs_browser
 def test_an_edit_that_somebody_overtook_is_not_made(visit, ann):
     page = visit.open("/me", ann.token, ".statement").page

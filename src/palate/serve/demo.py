@@ -161,7 +161,7 @@ def _told(operator: str, you: str, somebody: str) -> Iterator[str]:
     yield ""
     yield f"  Choose between answers, and see what is learned of you   {{url}}/choose#token={you}"
     yield f"  What is believed of you                                  {{url}}/me#token={you}"
-    yield f"  What is believed of {SOMEBODY}                              {{url}}/me#token={somebody}"
+    yield f"  {f'What is believed of {SOMEBODY}':<55}  {{url}}/me#token={somebody}"
     yield f"  All the people                                           {{url}}/people#token={operator}"
     yield f"  The operator's view                                      {{url}}/operator#token={operator}"
     yield "  The API                                                  {url}/docs"

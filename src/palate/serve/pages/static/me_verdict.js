@@ -45,9 +45,15 @@ function used({ apply, weight, verdict }, own) {
   if (apply === "always") return `${what} is always used, as ${own ? "you" : "the person"} said.`;
   if (apply === "never") return `${what} is not used, as ${own ? "you" : "the person"} said.`;
   if (!verdict || weight === null) return `${what} has not been tested yet: that takes a few more choices.`;
-  if (weight > 0.75) return `${what} is used: it holds up.`;
+  if (weight > 0.75) return `${what} is used: ${why(verdict, own)}.`;
   if (weight < 0.05) return `${what} is not used: it predicts ${own ? "you" : "them"} no better than the average.`;
   return `${what} is used in part (${percent(weight)}): the evidence is not clear yet.`;
+}
+
+/** Why a persona is used whole; few choices rarely prove more than this, and it says no more. */
+function why({ accuracy, control_accuracy: without }, own) {
+  if (accuracy > without) return `so far it predicts ${own ? "you" : "them"} better than the average does`;
+  return `so far nothing speaks clearly against it, and such personas help most people`;
 }
 
 function applied(held) {
