@@ -434,7 +434,7 @@ def test_the_test_is_told_as_far_as_it_goes(visit, ann):
     for weight, accuracy in ((0.0, 0.4), (0.5, 0.6), (1.0, 0.7), (1.0, 0.5)):
         own["weight"] = weight
         own["verdict"] = {**own["verdict"], "choices": 10, "accuracy": accuracy, "control_accuracy": 0.5}
-        page.route(re.compile(r"/persona$"), lambda route, told=dict(own): route.fulfill(json=told))
+        page.route(re.compile(r"/persona$"), lambda route, *, told=dict(own): route.fulfill(json=told))
         page.reload()
         page.wait_for_selector(".verdict")
         assert line_of(own) in page.locator("#holds").inner_text()
