@@ -51,7 +51,7 @@ def test_the_fixture_believes_something(keeper):
     assert found.n_supports > found.n_contradicts
     assert (shown.version, shown.exact, shown.apply, shown.choices) == (1, True, "tested", 20)
     assert 0.3 < shown.settled < 1
-    assert shown.weight == shown.verdict["weight"]
+    assert shown.weight == shown.verdict.weight
 
 
 def test_what_is_forgotten_stays_forgotten(keeper, tmp_path):
@@ -172,7 +172,7 @@ def test_a_person_decides_whether_it_is_applied(keeper):
     assert keeper.current(TENANT, "ann").persona.vector[-1] == 1.0
     shown, _ = patch(keeper, Edit(do="apply", how="tested"))
     assert shown.apply == "tested"
-    assert shown.weight == shown.verdict["weight"] < 1
+    assert shown.weight == shown.verdict.weight < 1
 
 
 def test_never_holds_without_a_gate_too(tmp_path):

@@ -152,7 +152,7 @@ class Verdict:
         word = "applied" if self.weight > 0.75 else "set aside" if self.weight < 0.05 else "applied in part"
         return (
             f"{word} (weight {self.weight:.2f}): predicted {self.accuracy:.0%} of {self.choices} held-back "
-            f"choices, {self.control_accuracy:.0%} without it"
+            f"choice{'' if self.choices == 1 else 's'}, {self.control_accuracy:.0%} without it"
         )
 
 

@@ -294,7 +294,7 @@ def _ordered(claims: Iterable[Claim]) -> tuple[Claim, ...]:
 
 def _text(claims: Sequence[Claim], choices: int) -> str:
     told = "\n".join(claim.text for claim in claims if claim.kept)
-    return told or f"No preference of style is evident from {choices} choices."
+    return told or f"No preference of style is evident from {choices} choice{'' if choices == 1 else 's'}."
 
 
 class _Ways(NamedTuple):

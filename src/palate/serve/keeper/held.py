@@ -134,7 +134,8 @@ def told(held: Held) -> str:
 
 def _tested(verdict: Verdict) -> str:
     """Return how a persona did on choices it never saw."""
+    choices = f"{verdict.choices} choice{'' if verdict.choices == 1 else 's'}"
     return (
-        f"right on {verdict.accuracy:.0%} of {verdict.choices} choices that it never saw, "
+        f"right on {verdict.accuracy:.0%} of {choices} that it never saw, "
         f"people on average on {verdict.control_accuracy:.0%}"
     )

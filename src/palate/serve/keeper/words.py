@@ -1,7 +1,7 @@
 """A persona as people read it: its statements, the choices behind each, how it did, how settled it is."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from palate.serve.keeper.held import Held, told
 from palate.serve.keeper.making import made
 from palate.serve.store import Store, choices
 from palate.serve.store.personas import KeptEdit
-from palate.serve.wire.persona import PersonaShown, QuoteShown, Statement
+from palate.serve.wire.persona import PersonaShown, QuoteShown, Statement, VerdictShown
 
 __all__ = ["believed", "find_words", "quoted", "shown", "statements", "teller"]
 
@@ -77,18 +77,13 @@ def shown(
         choices=held.choices,
         pending=held.pending,
         exact=held.exact,
-        verdict=None if verdict is None else _verdict(verdict),
+        verdict=None if verdict is None else VerdictShown(**asdict(verdict)),
         told=told(held),
         weight=held.weight,
         apply=how_applied(held.edits),  # type: ignore[arg-type]
         settled=settled,
         updated=time,
     )
-
-
-def _verdict(verdict: Any) -> dict[str, float]:
-    names = ("choices", "accuracy", "control_accuracy", "log_loss", "control_log_loss", "weight")
-    return {name: float(getattr(verdict, name)) for name in names}
 
 
 def statements(

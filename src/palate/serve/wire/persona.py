@@ -6,7 +6,17 @@ from pydantic import Field, model_validator
 
 from palate.serve.wire.texts import Line, Reply, Wire
 
-__all__ = ["Edit", "Edits", "Effect", "PersonaShown", "QuoteShown", "Reverted", "Statement", "VersionShown"]
+__all__ = [
+    "Edit",
+    "Edits",
+    "Effect",
+    "PersonaShown",
+    "QuoteShown",
+    "Reverted",
+    "Statement",
+    "VerdictShown",
+    "VersionShown",
+]
 
 
 class QuoteShown(Reply):
@@ -51,6 +61,17 @@ class Statement(Reply):
     state: Literal["found", "locked", "said", "forgotten", "dropped"] = "found"
 
 
+class VerdictShown(Reply):
+    """How a persona did on choices that it never saw, beside people on average; log-losses in nats."""
+
+    choices: int
+    accuracy: float
+    control_accuracy: float
+    log_loss: float
+    control_log_loss: float
+    weight: float
+
+
 class PersonaShown(Reply):
     """What is believed of a user.
 
@@ -79,7 +100,7 @@ class PersonaShown(Reply):
     choices: int
     pending: int
     exact: bool
-    verdict: dict[str, float] | None = None
+    verdict: VerdictShown | None = None
     told: str
     weight: float | None = None
     apply: Literal["tested", "always", "never"] = "tested"
