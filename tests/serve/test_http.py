@@ -477,6 +477,7 @@ def test_a_fault_of_the_server_is_told_without_its_words(live, api, monkeypatch,
     def broken(*_):
         raise RuntimeError("holds a user's words")
 
+    api.post("/v1/feedback", json=choice("eve", 0))
     monkeypatch.setattr(live.server.keeper, "rank", broken)
     monkeypatch.setattr(live.server.keeper, "shown", broken)
     for answer in (

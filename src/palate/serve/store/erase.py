@@ -68,9 +68,8 @@ def erase(
             return None
         remains = [_MODEL, _BACKUPS, *bytes_left]
         if entries:
-            remains.append(
-                f"{entries} entr{'y' if entries == 1 else 'ies'} of the audit log, with {id} in the place of the name"
-            )
+            lines = f"{entries} entr{'y' if entries == 1 else 'ies'}"
+            remains.append(f"{lines} of the audit log, with {id} in the place of the name")
         made = Receipt(id=id, time=clock.now(), erased={**gone, **(beside or {})}, remains=remains)
         c.execute(_INSERT, {"id": id, "tenant": tenant, "body": pack(made.model_dump()), "time": made.time})
         audit.note_deleted(c, tenant, actor, id)
