@@ -1,9 +1,10 @@
 """Requests of who runs a server: keys, the audit log, the model, the pool, the people, how it does."""
 
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any
 
-from palate.client.verb import Fill, Nothing, route
+from palate.client.verb import Fill, route
 from palate.serve.wire.lists import Health, PoolAdded, PoolPage, Whoami
 from palate.serve.wire.operate import ModelShown, NewModel, People, Pooled, State
 from palate.serve.wire.rights import AuditPage, KeyMade, KeyShown, NewKey, NewToken
@@ -58,7 +59,7 @@ def keys(*, user: str | None = None, after: str | None = None, limit: int | None
     return Fill(query={"user": user, "after": after, "limit": limit})
 
 
-@route("DELETE /v1/keys/{id}", Nothing, again=False)
+@route("DELETE /v1/keys/{id}", NoneType, again=False)
 def revoke_key(id: str) -> Fill:
     """Revoke a key or a token."""
     return Fill({"id": id})
@@ -98,7 +99,7 @@ def add_to_pool(offers: Sequence[Offer | Mapping[str, Any]]) -> Fill:
     return Fill(body=Pooled.model_validate({"offers": made}))
 
 
-@route("DELETE /v1/pool/{id}", Nothing, again=False)
+@route("DELETE /v1/pool/{id}", NoneType, again=False)
 def remove_from_pool(id: str) -> Fill:
     """Take a pair out of the pool."""
     return Fill({"id": id})

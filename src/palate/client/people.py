@@ -2,9 +2,10 @@
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
-from palate.client.verb import Fill, Nothing, route
+from palate.client.verb import Fill, route
 from palate.serve.wire.feedback import Choice, Choices, ChoicesPage, Told
 from palate.serve.wire.lists import Patched, Profile, UsersPage
 from palate.serve.wire.persona import Edit, Edits, PersonaShown, Reverted, VersionShown
@@ -100,7 +101,7 @@ def choices(user: str, *, before: int | None = None, limit: int | None = None) -
     return Fill({"user": user}, {"before": before, "limit": limit})
 
 
-@route("DELETE /v1/users/{user}/choices/{key}", Nothing, again=False)
+@route("DELETE /v1/users/{user}/choices/{key}", NoneType, again=False)
 def remove_choice(user: str, key: str) -> Fill:
     """Take one choice back; the persona is made anew without it."""
     return Fill({"user": user, "key": key})
@@ -153,7 +154,7 @@ def revert(user: str, version: int, to: int) -> Fill:
     return Fill({"user": user}, body=Reverted(version=version, to=to))
 
 
-@route("PUT /v1/users/{user}/profile", Nothing)
+@route("PUT /v1/users/{user}/profile", NoneType)
 def set_profile(user: str, profile: Mapping[str, str]) -> Fill:
     """Set what is known of a user beside their choices, such as an age; it replaces what was there."""
     return Fill({"user": user}, body=Profile(profile=dict(profile)))

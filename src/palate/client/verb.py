@@ -17,12 +17,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from palate.client.answered import ServerDown
 from palate.core import DataError
 
-__all__ = ["Awaiting", "Call", "Fill", "Nothing", "Verb", "Waiting", "route"]
+__all__ = ["Awaiting", "Call", "Fill", "Verb", "Waiting", "route"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Nothing = type(None)
-"""What the answer of a route without a body reads as."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class Seat:
         ticket: The drive's own note.
         who: On whose behalf it asks.
         wanted: Whether its drive still wants the call to be made.
-        flight: The call.
+        flight: The call, until it has landed.
     """
 
     inbox: "SimpleQueue[Landed]"
@@ -114,6 +114,7 @@ class Flights:
                 del self._flights[flight.key]
             seats = list(flight.seats)
         for place, seat in enumerate(seats):
+            seat.flight = None  # nothing of a call outlives it, whenever garbage is looked for
             seat.inbox.put(Landed(seat, outcome, paid and place == 0, paid))
 
     def leave(self, seat: Seat) -> bool:

@@ -6,11 +6,11 @@ Guard       sizes, who calls, rates, times
 routes      checked by pydantic, answered by the keeper and the store
 """
 
-import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
@@ -49,16 +49,19 @@ ROUTERS: tuple[APIRouter, ...] = (
     pages.router,
 )
 
-
-_COLLECT = (
-    10_000,
-    50,
-    50,
-)  # containers made and not let go of until the young, older and oldest are looked at
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+    "allow_headers": ["Authorization", "Content-Type", "X-Palate-User", "X-Request-Id"],
+    "expose_headers": ["X-Request-Id", "X-Palate-Persona", "Retry-After"],
+}
 
 
 def create_app(
-    settings: Settings, store: Store | None = None, keeper: Keeper | None = None, jobs: bool = True
+    settings: Settings,
+    store: Store | None = None,
+    keeper: Keeper | None = None,
+    jobs: bool = True,
+    ready: Callable[[], None] = lambda: None,
 ) -> FastAPI:
     """Return the application.
 
@@ -67,6 +70,7 @@ def create_app(
         store: An open store, which the caller closes; None opens the settings' one.
         keeper: A keeper, which the caller stops; None loads the settings' model.
         jobs: Whether personas are made anew in a thread here, or by another process.
+        ready: Called once all is open.
     """
     metrics = Metrics()
     app = FastAPI(
@@ -75,7 +79,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(settings, metrics, store, keeper, jobs),
+        lifespan=_lifespan(settings, metrics, store, keeper, jobs, ready),
     )
     for router in ROUTERS:
         app.router.routes.extend(router.routes)
@@ -83,19 +87,19 @@ def create_app(
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     app.add_middleware(Guard, settings=settings)
     if settings.cors:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=[origin.strip() for origin in settings.cors.split(",")],
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Palate-User", "X-Request-Id"],
-            expose_headers=["X-Request-Id", "X-Palate-Persona", "Retry-After"],
-        )
+        origins = [origin.strip() for origin in settings.cors.split(",")]
+        app.add_middleware(CORSMiddleware, allow_origins=origins, **_CORS)
     app.add_middleware(Edge, metrics=metrics, quiet=settings.quiet)
     return app
 
 
 def _lifespan(
-    settings: Settings, metrics: Metrics, store: Store | None, keeper: Keeper | None, jobs: bool
+    settings: Settings,
+    metrics: Metrics,
+    store: Store | None,
+    keeper: Keeper | None,
+    jobs: bool,
+    ready: Callable[[], None],
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -110,19 +114,9 @@ def _lifespan(
             raise
         upstream = Upstream.of(settings)
         upstream.note = metrics.upstream
-        app.state.server = Server(
-            settings=settings,
-            store=kept,
-            keeper=kept_by,
-            keys=Keyring(kept, settings.key_s),
-            metrics=metrics,
-            audit=Audit(kept),
-            upstream=upstream,
-            pool=ThreadPoolExecutor(settings.threads, "palate"),
-            started=time.time(),
-        )
+        app.state.server = _server(settings, kept, kept_by, metrics, upstream)
         log("start", database=kept.backend, version=__version__)
-        _spare_collector()
+        ready()
         try:
             yield
         finally:
@@ -138,15 +132,18 @@ def _lifespan(
     return lifespan
 
 
-def _spare_collector() -> None:
-    """Have the garbage collector look at what a request makes, not at modules and model at every turn.
-
-    A pass over all that is loaded holds every request for 100 to 200 ms; what lives as long as the process
-    is left out of it for good, and passes over the rest come seldom.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT)
+def _server(settings: Settings, store: Store, keeper: Keeper, metrics: Metrics, upstream: Upstream) -> Server:
+    return Server(
+        settings=settings,
+        store=store,
+        keeper=keeper,
+        keys=Keyring(store, settings.key_s),
+        metrics=metrics,
+        audit=Audit(store),
+        upstream=upstream,
+        pool=ThreadPoolExecutor(settings.threads, "palate"),
+        started=time.time(),
+    )
 
 
 def _keeper(settings: Settings, store: Store, jobs: bool) -> Keeper:
