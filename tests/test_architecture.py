@@ -59,7 +59,7 @@ ROOMS = {
         ("core", "feedback", "catalogue", "gate", "harm", "export", "generate"),
         {"numpy", "scipy", "orjson", "anyio", "fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic",
          "pydantic", "httpx", "prometheus_client"},
-        {"palate.workshop", "palate.evaluate.study"},
+        {"palate.workshop", "palate.evaluate.study", "sklearn", "threadpoolctl"},
     ),
     "client": (("core", "serve"), {"httpx", "pydantic", "orjson"}, set()),
     "scale": (("core", "numerics", "feedback", "models", "catalogue", "gate"), BASE, {"ray"}),
@@ -77,6 +77,7 @@ HEAVY = {
     "trl",
     "peft",
     "ray",
+    "sklearn",
 }
 # Files that are made for a heavy package, and are themselves imported on use only (or by each other).
 MADE_FOR = {
@@ -311,12 +312,15 @@ def test_all_is_declared_and_its_names_exist(file):
             assert value.__doc__, f"{name} is public and has no docstring"
 
 
+@functools.cache
 def used_names(file):
     """Names that a file takes from other files of the package."""
-    for node in ast.walk(tree(file)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("palate"):
-            for alias in node.names:
-                yield node.module, alias.name
+    return [
+        (node.module, alias.name)
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("palate")
+        for alias in node.names
+    ]
 
 
 @pytest.mark.parametrize("file", PUBLIC, ids=[str(f.relative_to(ROOT)) for f in PUBLIC])

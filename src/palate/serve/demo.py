@@ -105,7 +105,7 @@ def _settle(store: Store) -> None:
     with store.read() as c:
         if people.count(c, TENANT):
             return
-    sample = _world(len(NAMES), 44, seed=5)
+    sample = _world(len(NAMES), 44, seed=27)  # a draw whose groups can be told apart with so few people
     rows = list(_choices(sample))
     offers = list(_offers(_world(60, 12, seed=9)))
 

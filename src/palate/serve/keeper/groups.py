@@ -6,8 +6,10 @@ user stands by the statements that hold of them.
 
     X [users, pairs]     scores, the average user's taken off
     X = U S V'           the map: the first two columns of U S, each axis' share of the variance told
-    groups               k-means on the first columns; k = 1 ... 6 by the Bayesian information criterion of
-                         normals with one covariance for all groups: one long cloud stays one group
+    groups               a mixture of normals with one covariance on the first columns, each scaled to unit
+                         variance; k = 1 ... 6 by the integrated completed likelihood (Biernacki and others,
+                         2000): a cloud without gaps stays one group, however long, and an axis on which
+                         people differ less may still part two
     words of a group     statements that its members share more often than all users do; never one that
                          fewer than ``ALIKE`` of them have, so that no single person's words are shown
 
@@ -18,6 +20,7 @@ import json
 import logging
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
+from scipy.special import entr
 
 from palate.core import Personas
 from palate.serve.keeper.lru import Lru
@@ -45,6 +48,9 @@ ALIKE = 5
 KEPT = 60.0
 """Seconds for which a map is kept."""
 _PAIRS, _READ, _MOST_GROUPS, _WORDS, _AXES = 32, 40, 6, 3, 3
+_SPREAD = 0.1  # of the widest axis, that another must have to tell groups apart
+_FITTED = 1500  # users by whom groups are found; the others join them
+_STRONG = 6.0  # gain in the criterion that one more group needs: strong evidence (Kass and Raftery, 1995)
 _TELLING = 0.15  # by how much more of a group than of all a statement must hold to tell the group apart
 _log = logging.getLogger(__name__)
 
@@ -229,45 +235,35 @@ def grouped(place: Floats) -> NDArray[np.int64]:
     centred = place - place.mean(axis=0)
     _, vectors = np.linalg.eigh(centred.T @ centred)
     points = centred @ vectors[:, ::-1][:, : min(_AXES, place.shape[1])]
-    scale = points.std()
-    if not scale > 1e-9:
+    spread = points.std(axis=0)
+    if not spread[0] > 1e-9:
         return np.zeros(n, np.int64)
-    points = points / scale
-    best, lowest = np.zeros(n, np.int64), np.inf
-    apart = len(np.unique(points.round(6), axis=0))
-    for k in range(1, min(_MOST_GROUPS, n // ALIKE, apart) + 1):
-        label = _kmeans(points, k)
-        cost = _criterion(points, label, k)
-        if cost < lowest:
-            best, lowest = label, cost
+    axes = spread > _SPREAD * spread[0]
+    best = _mixture(points[:, axes] / spread[axes])
     order = np.argsort(-np.bincount(best), kind="stable")
     place_of = np.empty(len(order), np.int64)
     place_of[order] = np.arange(len(order))
     return place_of[best]
 
 
-def _kmeans(points: Floats, k: int) -> NDArray[np.int64]:
-    """Return the best of a few runs of k-means."""
+def _mixture(points: Floats) -> NDArray[np.int64]:
+    """Return int64 [n]: each point's component in the mixture that the criterion favours."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    some = points[:_FITTED]
+    most = min(_MOST_GROUPS, len(some) // ALIKE, len(np.unique(some.round(6), axis=0)))
     best, lowest = np.zeros(len(points), np.int64), np.inf
-    for seed in range(4 if k > 1 else 0):
-        centres, label = kmeans2(points, k, minit="++", rng=np.random.default_rng(seed))
-        spread = float(((points - centres[label]) ** 2).sum())
-        if spread < lowest and len(np.unique(label)) == k:
-            best, lowest = label.astype(np.int64), spread
+    for k in range(1, most + 1):
+        mixture = GaussianMixture(k, covariance_type="tied", reg_covar=1e-3, n_init=3, random_state=0)
+        with warnings.catch_warnings(), threadpool_limits(1):  # threads would cost more than they save
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            share = mixture.fit(some).predict_proba(some)
+        cost = float(mixture.bic(some) + 2.0 * entr(share).sum())
+        if cost < lowest - _STRONG and np.bincount(share.argmax(axis=1), minlength=k).min() >= 2:
+            best, lowest = mixture.predict(points).astype(np.int64), cost
     return best
-
-
-def _criterion(points: Floats, label: NDArray[np.int64], k: int) -> float:
-    """Return the Bayesian information criterion of normals with one covariance for all groups."""
-    n, d = points.shape
-    counts = np.bincount(label, minlength=k)
-    if counts.min() < 2:
-        return np.inf
-    means = np.stack([points[label == group].mean(axis=0) for group in range(k)])
-    rest = points - means[label]
-    within = rest.T @ rest / n + 1e-3 * np.eye(d)
-    size = k * d + d * (d + 1) / 2 + k - 1
-    return float(n * np.linalg.slogdet(within)[1] - 2.0 * counts @ np.log(counts / n) + size * np.log(n))
 
 
 def _points(users: Sequence[_User], where: Floats, group: NDArray[np.int64]) -> list[Point]:

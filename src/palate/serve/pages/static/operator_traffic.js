@@ -10,6 +10,9 @@ const KEPT = 60; // looks that the line shows
 
 const ms = (seconds) => (seconds === null ? "–" : seconds < 0.01 ? `${(1000 * seconds).toFixed(1)} ms` : seconds < 1 ? `${Math.round(1000 * seconds)} ms` : `${seconds.toFixed(1)} s`);
 
+/** A path that may be broken before any of its slashes. */
+const broken = (path) => path.split(/(?=\/)/).map((part) => [h("wbr"), part]);
+
 function line(rates) {
   const most = Math.max(1, ...rates);
   const x = (at) => 300 - 300 * ((rates.length - 1 - at) / (KEPT - 1));
@@ -44,7 +47,7 @@ export function trafficPart() {
     now.textContent = rate === undefined ? `${number(total)} answered so far.` : `${rate.toFixed(1)} a second now; ${number(total)} answered so far.`;
     fill(chart, line(rates));
     const cells = ({ total: all, failed, buckets }) => [number(all), ms(quantile(buckets, 0.5)), ms(quantile(buckets, 0.99)), failed ? h("b", { class: "worse" }, number(failed)) : "0"];
-    fill(body, rows.slice(0, 8).map((row) => h("tr", null, h("th", { scope: "row" }, h("code", null, row.route)), cells(row).map((cell) => h("td", { class: "n" }, cell)))));
+    fill(body, rows.slice(0, 8).map((row) => h("tr", null, h("th", { scope: "row" }, h("code", null, broken(row.route))), cells(row).map((cell) => h("td", { class: "n" }, cell)))));
   }
   return { part, look };
 }

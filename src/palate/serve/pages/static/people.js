@@ -64,7 +64,7 @@ function mapPart(people) {
     fill(legend, mode === "gain" && [h("span", null, h("b", { class: "worse", "aria-hidden": "true" }, "▼"), "worse with persona"), h("span", null, h("i", { class: "ramp", "aria-hidden": "true" })), h("span", null, h("b", { class: "better", "aria-hidden": "true" }, "●"), "better"), h("span", null, h("b", { class: "soft", "aria-hidden": "true" }, "○"), "not tested")]);
   };
   const [across, up] = people.explained;
-  const shown = people.shown < people.users ? `${number(people.shown)} of ${number(people.users)} people, drawn at random. ` : "";
+  const shown = people.shown < people.users ? `${number(people.shown)} of ${number(people.users)} people are shown. ` : "";
   const axes = `${shown}Near means alike. Of all differences between personas, ${percent(across ?? 0)} lie across and ${percent(up ?? 0)} up.`;
   return h("section", { class: "part", "aria-labelledby": "map" }, h("header", null, h("h2", { id: "map" }, "The map"), h("p", null, axes)), h("div", { class: "segments", role: "group", "aria-label": "Colours" }, modes), h("div", { class: "map" }, h("div", { class: "stack" }, map.part, legend), groupList(people.groups, map.only)));
 }

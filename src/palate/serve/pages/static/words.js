@@ -60,7 +60,12 @@ export function ago(time, now = Date.now() / 1000) {
 }
 
 export const date = (time) => new Date(time * 1000).toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
-export const moment = (time) => new Date(time * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
+/** "20 Dec, 19:04", with its year unless it is this one. */
+export const moment = (time) => {
+  const at = new Date(time * 1000);
+  const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  return at.toLocaleString("en-GB", { day: "numeric", month: "short", year, hour: "2-digit", minute: "2-digit", hour12: false });
+};
 
 /** "2 days 3 hours" of a number of seconds. */
 export function lasting(seconds) {
