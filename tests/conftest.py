@@ -1,6 +1,11 @@
 """No test reads or writes what its owner keeps: answers of language models go to a folder of the run."""
 
+import signal
+
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a background job of a shell has it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
