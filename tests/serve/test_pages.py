@@ -546,7 +546,7 @@ def test_the_operator_sees_traffic_and_makes_a_link_that_works(windows, served, 
     with windows.visiting() as visit:
         page = visit.open("/operator", operator, ".kept li").page
         assert "Ready" in visit.text(".tiles")
-        page.wait_for_selector("code:text-is('/v1/whoami')")
+        page.wait_for_selector("code:has-text('/v1/whoami')")
         page.get_by_label("Their name").fill("new friend")
         visit.button("Make the link").click()
         link = page.locator(".secret").inner_text()
