@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.special import entr
 
 from palate.core import Personas
@@ -239,31 +240,52 @@ def grouped(place: Floats) -> NDArray[np.int64]:
     if not spread[0] > 1e-9:
         return np.zeros(n, np.int64)
     axes = spread > _SPREAD * spread[0]
-    best = _mixture(points[:, axes] / spread[axes])
+    best = _mixture(points[:, axes], spread[axes])
     order = np.argsort(-np.bincount(best), kind="stable")
     place_of = np.empty(len(order), np.int64)
     place_of[order] = np.arange(len(order))
     return place_of[best]
 
 
-def _mixture(points: Floats) -> NDArray[np.int64]:
-    """Return int64 [n]: each point's component in the mixture that the criterion favours."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-    from threadpoolctl import threadpool_limits
+def _mixture(wide: Floats, spread: Floats) -> NDArray[np.int64]:
+    """Return int64 [n]: each point's component in the mixture that the criterion favours.
 
+    Chance starts miss groups, so the fits start from trees (Ward): of points as they are, and scaled.
+    """
+    points = wide / spread
     some = points[:_FITTED]
+    trees = [linkage(each[:_FITTED], "ward") for each in (points, wide)]
     most = min(_MOST_GROUPS, len(some) // ALIKE, len(np.unique(some.round(6), axis=0)))
     best, lowest = np.zeros(len(points), np.int64), np.inf
     for k in range(1, most + 1):
-        mixture = GaussianMixture(k, covariance_type="tied", reg_covar=1e-3, n_init=3, random_state=0)
-        with warnings.catch_warnings(), threadpool_limits(1):  # threads would cost more than they save
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            share = mixture.fit(some).predict_proba(some)
+        fits = [_fitted(some, fcluster(tree, k, "maxclust") - 1) for tree in trees]
+        mixture = max(fits, key=lambda fit: float(fit.lower_bound_))
+        share = mixture.predict_proba(some)
         cost = float(mixture.bic(some) + 2.0 * entr(share).sum())
         if cost < lowest - _STRONG and np.bincount(share.argmax(axis=1), minlength=k).min() >= 2:
             best, lowest = mixture.predict(points).astype(np.int64), cost
     return best
+
+
+def _fitted(points: Floats, start: NDArray[np.integer[Any]]) -> Any:
+    """Return the mixture of normals with one covariance that is found from these labels."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    counts = np.bincount(start)
+    means = np.stack([points[start == label].mean(axis=0) for label in range(len(counts))])
+    mixture = GaussianMixture(
+        len(counts),
+        covariance_type="tied",
+        reg_covar=1e-3,
+        means_init=means,
+        weights_init=counts / len(points),
+        random_state=0,
+    )
+    with warnings.catch_warnings(), threadpool_limits(1):  # threads would cost more than they save
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(points)
 
 
 def _points(users: Sequence[_User], where: Floats, group: NDArray[np.int64]) -> list[Point]:
