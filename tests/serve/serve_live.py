@@ -15,7 +15,7 @@ from palate.feedback.world import World
 from palate.feedback.write import write_jsonl
 from palate.serve.http.app import create_app
 from palate.serve.settings import Settings
-from palate.serve.store import keys
+from palate.serve.store import jobs, keys
 from palate.serve.store.store import Store
 from palate.serve.wire.rights import SCOPES
 from palate.workshop import fit_model
@@ -49,6 +49,16 @@ class Live:
         with self.store.read() as c:
             tables = [t for t in METADATA.sorted_tables if t.name != "audit"]
             return "\n".join(repr(sorted(map(repr, c.execute(t.select()).all()))) for t in tables)
+
+    def settle(self) -> None:
+        """Wait until all personas were made from whole histories: then nothing is written by itself."""
+        end = time.monotonic() + 30
+        while True:
+            with self.store.read() as c:
+                if not jobs.counts(c)[0]:
+                    return
+            assert time.monotonic() < end, "personas still wait to be made"
+            time.sleep(0.05)
 
     def head(self, asked: str, *headers: str) -> str:
         """Return the head of a request for a plain socket, such as of "GET /v1/whoami"."""

@@ -72,6 +72,7 @@ def test_a_token_reaches_its_own_user_alone(live, api, route, method):
     """Another's data cannot be reached, nor is it told whether they exist; nothing is changed."""
     assert any(isinstance(each.call, Own) for each in route.dependant.dependencies)
     secret = live.key(user="ann")
+    live.settle()
     before = live.store_dump()
     with live.client(secret) as client:
         known, unknown = (call(client, route, method, user) for user in ("bob", "nobody"))

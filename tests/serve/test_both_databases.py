@@ -1,7 +1,6 @@
 """One product's day over HTTP, on SQLite and on PostgreSQL: the answers are the same."""
 
 import re
-import time
 
 from serve_live import choice, serving
 from serve_stores import fresh
@@ -36,15 +35,7 @@ def differences(one, other, where=""):
         yield where, one, other
 
 
-def settled(api):
-    """Wait until all personas were made from the whole history."""
-    end = time.monotonic() + 30
-    while api.get("/v1/state").json()["waiting"]:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def day(api):
+def day(live, api):
     """Yield (what was done, status, answer) of everything that a product does with two users."""
 
     def did(method, path, body=None):
@@ -64,7 +55,7 @@ def day(api):
     )  # again; other
     yield did("POST", "/v1/feedback", choice("bob", 1, chosen=1, time=1.6e9))
     yield did("POST", "/v1/feedback", {**choice("bob", 2), "responses": ["one"]})
-    settled(api)
+    live.settle()
     for user in ("ann", "bob", "nobody", None):
         yield did("POST", "/v1/rank", {"user": user, **ASKED})
     first, second = ASKED["responses"]
@@ -90,7 +81,7 @@ def day(api):
     yield did("DELETE", "/v1/users/ann/choices/ann-0")
     yield did("DELETE", "/v1/users/ann/choices/ann-0")
     yield did("GET", "/v1/users?like=n")
-    settled(api)
+    live.settle()
     *asked, people = did("GET", "/v1/people")
     people["points"].sort(key=lambda point: point["user"])  # they come in an order that is drawn
     yield *asked, people
@@ -107,7 +98,7 @@ def test_the_answers_are_the_same(model, tmp_path):
     for backend in ("sqlite", "postgresql"):
         (tmp_path / backend).mkdir()
         with serving(fresh(backend, tmp_path / backend), model) as live, live.client() as api:
-            days[backend] = list(day(api))
+            days[backend] = list(day(live, api))
     assert len(days["sqlite"]) == len(days["postgresql"]) > 30
     for (done, status, answer), (_, its_status, its_answer) in zip(*days.values(), strict=True):
         assert (status, list(differences(answer, its_answer))) == (its_status, []), done
