@@ -11,10 +11,8 @@ PAIR = {
     "responses": ["Tea.", "Coffee, for it wakes you up, my dear friend."],
 }
 DRAWN = re.compile(r"\b(key|tok|r|p)_[0-9a-f]{8,}\b")  # names that are drawn
-OWN = {
-    "remains",
-    "cache.texts",
-}  # what one database leaves and another does not; what was in memory just then
+OWN = {"remains", "cache.texts"}
+"""What one database leaves and another does not, and what was in memory just then."""
 
 
 def differences(one, other, where=""):
@@ -40,19 +38,13 @@ def day(live, api):
 
     def did(method, path, body=None):
         answer = api.request(method, path, json=body)
-        found = (
-            answer.json() if answer.headers.get("content-type", "").startswith("application/json") else None
-        )
-        return f"{method} {path}", answer.status_code, found
+        return f"{method} {path}", answer.status_code, answer.json() if answer.content else None
 
-    sent = [
-        choice("ann", n, time=1.6e9 + n, **more)
-        for n, more in enumerate([{}, {}, {"why": "short"}] + [{}] * 7)
-    ]
+    sent = [choice("ann", n, time=1.6e9 + n) for n in range(10)]
+    sent[2]["reason"] = "It is short."
     yield did("POST", "/v1/feedback", {"choices": sent[:6]})
-    yield did(
-        "POST", "/v1/feedback", {"choices": [sent[5], *sent[6:], {**sent[0], "chosen": 1}]}
-    )  # again; other
+    other = {**sent[0], "chosen": 1}  # under a key that is kept
+    yield did("POST", "/v1/feedback", {"choices": [*sent[5:], other]})
     yield did("POST", "/v1/feedback", choice("bob", 1, chosen=1, time=1.6e9))
     yield did("POST", "/v1/feedback", {**choice("bob", 2), "responses": ["one"]})
     live.settle()
@@ -68,9 +60,8 @@ def day(live, api):
     edits = [{"do": "forget", "about": "length"}, {"do": "say", "text": "I cook without a microwave."}]
     yield did("PATCH", "/v1/users/ann/persona", {"version": version, "try": True, "edits": edits})
     yield did("PATCH", "/v1/users/ann/persona", {"version": version, "edits": edits})
-    yield did(
-        "PATCH", "/v1/users/ann/persona", {"version": version, "edits": edits}
-    )  # somebody else was first
+    # the same once more: somebody else was first
+    yield did("PATCH", "/v1/users/ann/persona", {"version": version, "edits": edits})
     yield did("GET", "/v1/users/ann/persona/versions")
     yield did("POST", "/v1/users/ann/persona/revert", {"to": version, "version": version + 1})
     yield did("PUT", "/v1/users/ann/profile", {"profile": {"language": "Welsh"}})
@@ -99,7 +90,7 @@ def test_the_answers_are_the_same(model, tmp_path):
         (tmp_path / backend).mkdir()
         with serving(fresh(backend, tmp_path / backend), model) as live, live.client() as api:
             days[backend] = list(day(live, api))
-    assert len(days["sqlite"]) == len(days["postgresql"]) > 30
+    assert len(days["sqlite"]) == len(days["postgresql"]) == 31
     for (done, status, answer), (_, its_status, its_answer) in zip(*days.values(), strict=True):
         assert (status, list(differences(answer, its_answer))) == (its_status, []), done
     assert {status for _, status, _ in days["sqlite"]} == {200, 201, 204, 404, 409, 422}
